@@ -1,0 +1,67 @@
+"""What can go wrong, as exceptions that say what happened, with which values, and what to do.
+
+Every class also inherits the builtin that a caller would expect, so ``except ValueError`` works.
+"""
+
+from __future__ import annotations
+
+
+class S5Error(Exception):
+    """Base of every error that s5engine raises on purpose.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, with the values, as a full sentence.
+    fix : str, optional
+        The way out, as a full sentence.
+    """
+
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(f"{what} {fix}".strip())
+        self.what = what
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[type[S5Error], tuple[str, str]]:
+        """Keep both parts when the error crosses a process border."""
+        return type(self), (self.what, self.fix)
+
+    def __str__(self) -> str:
+        # KeyError and OSError children would otherwise format themselves.
+        return f"{self.what} {self.fix}".strip()
+
+
+class InvalidArgumentError(S5Error, ValueError):
+    """An argument does not fit: a crop outside the volume, a stride that does not divide."""
+
+
+class SourceError(S5Error, OSError):
+    """A source of layers cannot be read, or is not what it should be."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """The address, the folder or one of the layers does not exist."""
+
+
+class SourceChangedError(SourceError):
+    """The source is no longer the one that an unfinished store was begun from."""
+
+
+class StoreError(S5Error, OSError):
+    """A store cannot be opened or written, or is not what it should be."""
+
+
+class ResumeError(S5Error, ValueError):
+    """An unfinished store or run was begun with other settings."""
+
+
+class CheckpointError(S5Error, ValueError):
+    """A checkpoint cannot be loaded, or does not fit the network."""
+
+
+class BudgetError(S5Error, MemoryError):
+    """The work cannot be done within the memory budget."""
+
+
+class MissingExtraError(S5Error, ImportError):
+    """An optional dependency is needed and not installed."""
