@@ -1,0 +1,109 @@
+"""What a person sees while long work runs: a bar on a terminal, plain lines elsewhere.
+
+Everything goes to standard error, so that standard output stays free for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+#: Seconds between two plain lines of the same work.
+LINE_INTERVAL = 5.0
+
+
+class Meter(Protocol):
+    """Counts finished units of work; safe to call from several threads."""
+
+    def advance(self, units: float = 1) -> None:
+        """Count ``units`` more as done."""
+
+
+class _Silent:
+    def advance(self, units: float = 1) -> None:
+        """Count nothing."""
+
+
+class _Lines:
+    def __init__(self, what: str, total: float, unit: str, done: float) -> None:
+        self._what, self._total, self._unit = what, total, unit
+        self._done = self._resumed = done
+        self._started = time.monotonic()
+        self._next = self._started + LINE_INTERVAL
+        self._lock = threading.Lock()
+
+    def advance(self, units: float = 1) -> None:
+        """Count ``units``; print a line when the last one is some seconds old."""
+        with self._lock:
+            self._done += units
+            now = time.monotonic()
+            if now < self._next:
+                return
+            self._next = now + LINE_INTERVAL
+            elapsed = now - self._started
+            left = elapsed * (self._total - self._done) / (self._done - self._resumed)
+        say(
+            f"{self._what}: {self._done:g} of {self._total:g} {self._unit}, "
+            f"{elapsed:.0f} s gone, about {left:.0f} s left"
+        )
+
+
+class _Bar:
+    def __init__(self, advance: object, task: object) -> None:
+        self._advance, self._task = advance, task
+
+    def advance(self, units: float = 1) -> None:
+        """Move the bar."""
+        self._advance(self._task, units)  # type: ignore[operator]
+
+
+def say(message: str) -> None:
+    """Print one plain line for the person at the keyboard."""
+    print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextmanager
+def progress(
+    what: str, total: float, unit: str, *, done: float = 0, enabled: bool = True
+) -> Iterator[Meter]:
+    """Show that ``what`` is at work on ``total`` units, of which ``done`` were finished before.
+
+    Parameters
+    ----------
+    what : str
+        The step, as people know it: "ingest", "predict".
+    total, done : float
+        Units in all and units already finished in an earlier run.
+    unit : str
+        What is counted, plural: "bands", "blocks".
+    enabled : bool
+        If false nothing is shown.
+
+    Yields
+    ------
+    Meter
+        Call ``advance`` on it as units are finished.
+    """
+    if not enabled:
+        yield _Silent()
+        return
+    if not sys.stderr.isatty():
+        say(f"{what}: {total - done:g} {unit} to do" + (f", {done:g} done before" if done else ""))
+        yield _Lines(what, total, unit, done)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield _Bar(bar.advance, bar.add_task(what, total=total, completed=int(done)))
