@@ -1,0 +1,297 @@
+"""Which units of long work are finished: an append-only journal beside the data.
+
+Files prove nothing (an empty chunk is never written, a full disk leaves pieces), so a unit counts
+as finished when its line is in the journal, and its line is written after its data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from s5engine.errors import ResumeError, StoreError
+
+_FORMAT = "s5engine-journal"
+_VERSION = 1
+
+
+class Journal:
+    """The finished units of one piece of work, as a text file of JSON lines.
+
+    The first line holds the settings that the work was begun with; each further line names one
+    finished unit, or says that all is complete. A journal is open in one process at a time; its
+    methods may be called from several threads. Make one with `Journal.open`.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    settings : dict
+        The settings in its first line.
+    """
+
+    def __init__(self, path: Path, file: BinaryIO, settings: dict[str, Any]) -> None:
+        self.path = path
+        self.settings = settings
+        self._file = file
+        self._units: dict[str, None] = {}
+        self._complete = False
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, path: str | Path, settings: Mapping[str, Any], *, resume: bool = True) -> Journal:
+        """Begin the journal at ``path``, or go on with the one that is there.
+
+        Parameters
+        ----------
+        path : str or Path
+            The journal's file; its folder must exist.
+        settings : mapping
+            Everything that the finished units depend on, as JSON values.
+        resume : bool
+            If false, an existing journal is emptied. In either case the caller clears its data
+            when `units` is empty, so that nothing of an earlier attempt survives.
+
+        Raises
+        ------
+        ResumeError
+            If the existing journal was begun with other settings; each difference is named.
+        StoreError
+            If another process has the journal open, or the file is not a journal.
+        """
+        path = Path(path)
+        wanted = as_json(settings)
+        file = _open_locked(path)
+        try:
+            raw = file.read()
+            lines = _whole_lines(path, raw)
+            if not lines or not resume:
+                lines = []
+                _restart(file, wanted)
+            else:
+                torn = len(raw) - raw.rfind(b"\n") - 1
+                if torn:
+                    file.truncate(len(raw) - torn)
+            journal = cls(path, file, wanted)
+            if lines:
+                check_settings(_header(path, lines[0]), wanted, f"The work at {path}")
+                journal._replay(lines[1:])
+            file.seek(0, os.SEEK_END)
+        except BaseException:
+            file.close()
+            raise
+        return journal
+
+    def _replay(self, lines: list[bytes]) -> None:
+        for number, line in enumerate(lines, start=2):
+            record = _parse(self.path, number, line)
+            if "unit" in record:
+                self._units[record["unit"]] = None
+            self._complete = self._complete or record.get("complete") is True
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The finished units, in the order in which they were finished."""
+        with self._lock:
+            return tuple(self._units)
+
+    def __contains__(self, unit: object) -> bool:
+        with self._lock:
+            return unit in self._units
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._units)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of the work is done."""
+        return self._complete
+
+    def finish(self, unit: str) -> None:
+        """Note that ``unit`` is finished; call it only once the unit's data are on disk.
+
+        Raises
+        ------
+        StoreError
+            If the line cannot be written, for example on a full disk.
+        """
+        with self._lock:
+            if unit not in self._units:
+                self._append({"unit": unit})
+                self._units[unit] = None
+
+    def complete(self) -> None:
+        """Note that all of the work is done."""
+        with self._lock:
+            if not self._complete:
+                self._append({"complete": True})
+                self._complete = True
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        try:
+            _write_line(self._file, record)
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"The journal {self.path} cannot be written: {error}.",
+                "Make room or check the rights, then run the same command to go on.",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file and let other processes have it. Closing twice does nothing."""
+        self._file.close()
+
+    def remove(self) -> None:
+        """Delete the file, when its work is recorded elsewhere, and close it."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``settings`` as they will read back from a JSON file (tuples become lists)."""
+    result: dict[str, Any] = json.loads(json.dumps(dict(settings)))
+    return result
+
+
+def differing_settings(
+    found: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Return each key whose values differ, as ``key: (found, wanted)``; a missing one is None."""
+    keys = sorted({*found, *wanted})
+    return {k: (found.get(k), wanted.get(k)) for k in keys if found.get(k) != wanted.get(k)}
+
+
+def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
+    """Compare the settings that ``what`` was begun with and those that are asked for now.
+
+    Raises
+    ------
+    ResumeError
+        If they differ; the message names each key with both values.
+    """
+    differing = differing_settings(found, wanted)
+    if differing:
+        listed = "; ".join(
+            f"{key} was {_short(old)} and is now {_short(new)}"
+            for key, (old, new) in differing.items()
+        )
+        raise ResumeError(
+            f"{what} was begun with other settings: {listed}.",
+            "Use the same settings to go on, choose another place, or start afresh with "
+            "resume=False.",
+        )
+
+
+def _short(value: Any, length: int = 200) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _open_locked(path: Path) -> BinaryIO:
+    """Open (or make) the file and take its lock, which ends with the process."""
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise StoreError(
+                f"The journal {path} cannot be opened: {error.strerror}.",
+                "Its folder must exist and be writable.",
+            ) from error
+        file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Its last owner may have removed the file between our opening and our locking.
+            if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return file
+        except BlockingIOError:
+            file.close()
+            raise StoreError(
+                f"Another process is at work there: it holds {path}.",
+                "Wait until it is done, or stop it and run the command again.",
+            ) from None
+        except OSError as error:
+            file.close()
+            raise StoreError(
+                f"The journal {path} cannot be locked: {error.strerror}.",
+                "Put it on a file system with file locks (a local disk).",
+            ) from error
+        file.close()
+
+
+def _write_line(file: BinaryIO, record: Mapping[str, Any]) -> None:
+    """Append one line and bring it to the disk; an unwritten rest is cut away again."""
+    start = file.seek(0, os.SEEK_END)
+    data = json.dumps(record).encode() + b"\n"
+    try:
+        while data:
+            data = data[file.write(data) :]
+        os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):  # a torn last line is ignored anyway
+            file.truncate(start)
+        raise
+
+
+def _restart(file: BinaryIO, settings: Mapping[str, Any]) -> None:
+    file.truncate(0)
+    _write_line(file, {"format": _FORMAT, "version": _VERSION, "settings": dict(settings)})
+
+
+def _whole_lines(path: Path, raw: bytes) -> list[bytes]:
+    """Return the lines that end in a newline; what follows was torn by a kill."""
+    start = f'{{"format": "{_FORMAT}"'.encode()
+    if raw[: len(start)] != start[: len(raw)]:
+        raise _not_a_journal(path)
+    return raw.split(b"\n")[:-1]
+
+
+def _header(path: Path, line: bytes) -> dict[str, Any]:
+    header = _parse(path, 1, line)
+    settings = header.get("settings")
+    if header.get("format") != _FORMAT or not isinstance(settings, dict):
+        raise _not_a_journal(path)
+    if header.get("version") != _VERSION:
+        raise StoreError(
+            f"The journal {path} has version {header.get('version')}, not {_VERSION}.",
+            "It was written by another version of s5engine: use that one, or start afresh.",
+        )
+    return settings
+
+
+def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        if number == 1:
+            raise _not_a_journal(path)
+        raise StoreError(
+            f"Line {number} of the journal {path} is damaged.",
+            "Start afresh with resume=False.",
+        )
+    return record
+
+
+def _not_a_journal(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} is not a journal of s5engine.", "Move it away or choose another place."
+    )
