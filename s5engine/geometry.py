@@ -103,7 +103,7 @@ def part_columns(
     first = part_width - first_offset
     starts = [0, *range(first, width, part_width)]
     ends = [*starts[1:], width]
-    return {number: span for number, span in enumerate(zip(starts, ends, strict=True), start=1)}
+    return dict(enumerate(zip(starts, ends, strict=True), start=1))
 
 
 def window_layers(first: int, count: int = WINDOW_LAYERS) -> range:

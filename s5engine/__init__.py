@@ -1,0 +1,73 @@
+"""s5engine: a chunked, out-of-core array engine that reads carbonised Herculaneum scrolls.
+
+One straight line: `list_layers` → `ingest` → `open_volume` → `contrast` → `parts` → `predict_ink`
+→ `write_run` → `composite`. Everything up to the ink is a lazy ``xarray.DataArray``; nothing is
+computed until a product is written. Importing this package loads no heavy library: each name is
+looked up when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from s5engine.errors import S5Error as S5Error
+    from s5engine.infer.graph import blend as blend
+    from s5engine.infer.graph import predict_ink as predict_ink
+    from s5engine.infer.graph import predict_tiles as predict_tiles
+    from s5engine.infer.run import Run as Run
+    from s5engine.infer.run import open_run as open_run
+    from s5engine.infer.run import write_run as write_run
+    from s5engine.model.checkpoint import load_checkpoint as load_checkpoint
+    from s5engine.model.ink_model import InkModel as InkModel
+    from s5engine.model.ink_model import wrap_model as wrap_model
+    from s5engine.ops.contrast import contrast as contrast
+    from s5engine.ops.intensity import to_uint8 as to_uint8
+    from s5engine.ops.mask import papyrus_mask as papyrus_mask
+    from s5engine.ops.parts import parts as parts
+    from s5engine.source.images import read_mask as read_mask
+    from s5engine.source.listing import LayerIndex as LayerIndex
+    from s5engine.source.listing import list_layers as list_layers
+    from s5engine.store.ingest import ingest as ingest
+    from s5engine.store.volume import open_volume as open_volume
+    from s5engine.view.composite import composite as composite
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "InkModel": "model.ink_model",
+    "LayerIndex": "source.listing",
+    "Run": "infer.run",
+    "S5Error": "errors",
+    "blend": "infer.graph",
+    "composite": "view.composite",
+    "contrast": "ops.contrast",
+    "ingest": "store.ingest",
+    "list_layers": "source.listing",
+    "load_checkpoint": "model.checkpoint",
+    "open_run": "infer.run",
+    "open_volume": "store.volume",
+    "papyrus_mask": "ops.mask",
+    "parts": "ops.parts",
+    "predict_ink": "infer.graph",
+    "predict_tiles": "infer.graph",
+    "read_mask": "source.images",
+    "to_uint8": "ops.intensity",
+    "wrap_model": "model.ink_model",
+    "write_run": "infer.run",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import the module that holds a public name when the name is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Tiled inference: tiles through the network, then blended into ink."""

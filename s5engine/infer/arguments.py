@@ -1,0 +1,83 @@
+"""Are a volume, its layer windows and its papyrus mask fit for prediction?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from s5engine.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+
+Mask: TypeAlias = "np.ndarray | xr.DataArray | da.Array | None"
+
+
+def check_volume(volume: xr.DataArray) -> None:
+    """Refuse what is not a uint8 surface volume."""
+    if volume.dims != ("layer", "y", "x"):
+        raise InvalidArgumentError(
+            f"A surface volume has the dims (layer, y, x), not {volume.dims}.",
+            "Open it with open_volume, or transpose and rename.",
+        )
+    if volume.dtype != np.uint8:
+        raise InvalidArgumentError(
+            f"Prediction takes uint8 volumes, this one is {volume.dtype}.",
+            "Make it so with to_uint8(volume).",
+        )
+
+
+def pick_layers(
+    volume: xr.DataArray, windows: Sequence[int], count: int
+) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
+    """Return the volume with only the layers that windows need, and each window's positions."""
+    numbers = [int(n) for n in volume.layer.values]
+    if not len(windows):
+        raise InvalidArgumentError("No layer window is given.", "Name the first layer of each.")
+    for first in windows:
+        missing = [n for n in range(int(first), int(first) + count) if n not in numbers]
+        if missing:
+            last = [n for n in numbers if all(n + i in numbers for i in range(count))]
+            raise InvalidArgumentError(
+                f"The layer window {first} needs the layers {first}…{int(first) + count - 1}, and "
+                f"the volume has {numbers[0]}…{numbers[-1]}: {missing} are missing.",
+                f"Windows that fit: {last}." if last else "The volume has too few layers.",
+            )
+    needed = sorted({n for first in windows for n in range(int(first), int(first) + count)})
+    place = {number: position for position, number in enumerate(needed)}
+    picked = volume.isel(layer=[numbers.index(n) for n in needed])
+    if needed == list(range(needed[0], needed[-1] + 1)):
+        # A slice keeps dask from copying layer by layer.
+        start = numbers.index(needed[0])
+        picked = volume.isel(layer=slice(start, start + len(needed)))
+    positions = tuple(
+        tuple(place[n] for n in range(int(first), int(first) + count)) for first in windows
+    )
+    return picked, positions
+
+
+def lazy_mask(mask: Mask, volume: xr.DataArray) -> da.Array:
+    """Return the mask as a bool dask array of the volume's y, x."""
+    import dask.array as da
+    import xarray as xr
+
+    values: Any = mask.data if isinstance(mask, xr.DataArray) else mask
+    shape = volume.shape[1:]
+    if tuple(values.shape) != shape:
+        raise InvalidArgumentError(
+            f"The papyrus mask is {tuple(values.shape)} px and the volume {shape} px (y, x).",
+            "Cut both to the same box.",
+        )
+    if isinstance(mask, xr.DataArray):
+        for side in ("y", "x"):
+            if side in mask.coords and int(mask[side][0]) != int(volume[side][0]):
+                raise InvalidArgumentError(
+                    f"The papyrus mask begins at {side} = {int(mask[side][0])} and the volume at "
+                    f"{int(volume[side][0])}.",
+                    "Cut both to the same box.",
+                )
+    lazy = values if isinstance(values, da.Array) else da.from_array(values, chunks=1024)
+    return lazy if lazy.dtype == bool else lazy.astype(bool)

@@ -1,0 +1,269 @@
+"""The two map_overlaps: volume → tile predictions → ink, lazily.
+
+The network runs once for every tile of one global grid: a tile belongs to the block that holds its
+top-left corner. The blocks of the first step read a halo to the right and below; those of the
+second take the tiles of their neighbours above and to the left that reach into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine.errors import InvalidArgumentError
+from s5engine.geometry import Edge, TileAxis
+from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers
+from s5engine.infer.blend import BlendTask, blend_block
+from s5engine.infer.block_size import BLOCK_SIZES, block_size
+from s5engine.infer.taper import Taper, taper_weights
+from s5engine.infer.tiles import TileTask, predict_block
+from s5engine.infer.tta import views
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+
+    from s5engine.model.ink_model import InkModel
+
+
+def predict_ink(
+    volume: xr.DataArray,
+    model: InkModel,
+    *,
+    windows: Sequence[int],
+    stride: int = 64,
+    tta: int = 1,
+    taper: Taper = "gaussian",
+    mask: Mask = None,
+    edge: Edge = "cover",
+    batch: int | None = None,
+    precision: str = "auto",
+    budget: int | str | None = None,
+) -> xr.DataArray:
+    """Return the ink of a volume, lazily: nothing runs until it is computed or written.
+
+    Parameters
+    ----------
+    volume : (layer, y, x) DataArray, uint8
+        A contrasted surface volume, or a crop of one.
+    model : InkModel
+    windows : sequence of int
+        First layer number of each layer window.
+    stride : int
+        Step between tiles, px; it divides the tile size.
+    tta : int
+        Test-time augmentation: 0–3 as in 2025 (none, + horizontal flip, + vertical flip, + quarter
+        turn), 8 for all symmetries of the square.
+    taper : {"gaussian", "hann", "uniform"}
+        Weights where tiles overlap.
+    mask : (y, x) bool array or None
+        Papyrus mask; tiles without papyrus are skipped and their pixels stay 0.
+    edge : {"cover", "drop"}
+        ``"cover"`` predicts every pixel; ``"drop"`` leaves what lies past the last full tile at 0,
+        as in 2025.
+    batch : int, optional
+        Tiles per forward pass; chosen by the device when None.
+    precision : str
+        ``"auto"``: half precision on a GPU, float32 on a CPU; or a name of `InkModel`'s.
+    budget : int or str, optional
+        Memory that the run may use, bytes or text such as ``"8 GiB"``; it sets the block size.
+
+    Returns
+    -------
+    (window, y, x) DataArray, float32
+        Probability of ink in [0, 1], with the volume's ``y`` and ``x``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the arguments do not fit each other.
+    BudgetError
+        If not even the smallest block fits the budget.
+    """
+    taper_weights(taper, model.tile)
+    tiles = predict_tiles(
+        volume, model, windows=windows, stride=stride, tta=tta, mask=mask, edge=edge, batch=batch,
+        precision=precision, budget=budget,
+    )  # fmt: skip
+    return blend(tiles, taper=taper)
+
+
+def predict_tiles(
+    volume: xr.DataArray,
+    model: InkModel,
+    *,
+    windows: Sequence[int],
+    stride: int = 64,
+    tta: int = 1,
+    mask: Mask = None,
+    edge: Edge = "cover",
+    batch: int | None = None,
+    precision: str = "auto",
+    budget: int | str | None = None,
+) -> xr.DataArray:
+    """Return the predictions of every tile before blending, lazily; see `predict_ink`.
+
+    Returns
+    -------
+    (window, tile_y, tile_x, v, u) DataArray, float32
+        Each tile's P/4 × P/4 map, mean over TTA, NaN where a tile was skipped. ``tile_y`` and
+        ``tile_x`` are the tiles' first pixels in the segment; ``attrs`` holds the grid.
+
+    Raises
+    ------
+    InvalidArgumentError, BudgetError
+        As `predict_ink`.
+    """
+    import dask.array as da
+    import xarray as xr
+
+    check_volume(volume)
+    views(tta)
+    model = model.with_precision(precision)
+    batch = model.default_batch if batch is None else batch
+    if batch < 1:
+        raise InvalidArgumentError(f"batch is at least 1, not {batch}.")
+    picked, positions = pick_layers(volume, windows, model.layers)
+    axis_y, axis_x = (TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:])
+    size = block_size(picked.sizes["layer"], len(positions), stride, budget)
+    blocks_y, blocks_x = axis_y.blocks(size), axis_x.blocks(size)
+    task = TileTask(
+        model, axis_y, axis_x, axis_y.block_step(size), axis_x.block_step(size), positions, tta,
+        batch,
+    )  # fmt: skip
+    grid = (blocks_y.pixels, blocks_x.pixels)
+    pixels = picked.chunk({"layer": -1, "y": grid[0], "x": grid[1]}).data
+    inputs = [_with_halo(pixels, (0, 0), (0, model.tile - stride))]
+    if mask is not None:
+        wanted = lazy_mask(mask, volume).rechunk(grid)
+        inputs.append(_with_halo(wanted, (0, 0), (0, model.tile - stride)))
+    data = da.map_blocks(
+        predict_block,
+        *inputs,
+        task=task,
+        num_blocks=(len(grid[0]), len(grid[1])),
+        token="predict-tiles",
+        chunks=(
+            (len(positions),), blocks_y.tiles, blocks_x.tiles, (task.map_size,), (task.map_size,),
+        ),
+        new_axis=[3, 4],
+        dtype=np.float32,
+        meta=np.empty((0,) * 5, np.float32),
+    )  # fmt: skip
+    y0, x0 = int(volume.y[0]), int(volume.x[0])
+    return xr.DataArray(
+        data,
+        dims=("window", "tile_y", "tile_x", "v", "u"),
+        coords={
+            "window": [int(w) for w in windows],
+            "tile_y": y0 + axis_y.origins,
+            "tile_x": x0 + axis_x.origins,
+        },
+        name="tiles",
+        attrs={
+            **_provenance(volume, model),
+            "tile": model.tile, "stride": stride, "edge": edge, "tta": tta,
+            "y0": y0, "x0": x0, "height": axis_y.length, "width": axis_x.length,
+        },
+    )  # fmt: skip
+
+
+def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
+    """Return the ink of tile predictions, lazily.
+
+    Parameters
+    ----------
+    tiles : (window, tile_y, tile_x, v, u) DataArray
+        From `predict_tiles`, in memory, lazy or opened from a run, over the whole grid; windows
+        may be selected.
+    taper : {"gaussian", "hann", "uniform"}
+        Weights where tiles overlap.
+
+    Returns
+    -------
+    (window, y, x) DataArray, float32
+        Ink in [0, 1]; 0 where no tile lies.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the taper is unknown or tiles are missing from the grid.
+    """
+    import dask.array as da
+    import xarray as xr
+
+    attrs = dict(tiles.attrs)
+    axis_y, axis_x = (
+        TileAxis(attrs[side], attrs["tile"], attrs["stride"], attrs["edge"])
+        for side in ("height", "width")
+    )
+    taper_weights(taper, axis_y.tile)
+    if (tiles.sizes["tile_y"], tiles.sizes["tile_x"]) != (axis_y.count, axis_x.count):
+        raise InvalidArgumentError(
+            f"These are {tiles.sizes['tile_y']} × {tiles.sizes['tile_x']} tiles of a grid of "
+            f"{axis_y.count} × {axis_x.count}.",
+            "Blend all of them and slice the ink.",
+        )
+    sizes = [_stored_step(tiles, d, a) for d, a in (("tile_y", axis_y), ("tile_x", axis_x))]
+    blocks_y, blocks_x = axis_y.blocks(sizes[0]), axis_x.blocks(sizes[1])
+    data = tiles.chunk(
+        {"window": -1, "tile_y": blocks_y.tiles, "tile_x": blocks_x.tiles, "v": -1, "u": -1}
+    ).data
+    task = BlendTask(axis_y, axis_x, *sizes, taper)
+    ink = da.map_blocks(
+        blend_block,
+        _with_halo(data, (axis_y.tile // axis_y.stride - 1, 0), (0, 0)),
+        task=task,
+        num_blocks=(len(blocks_y.pixels), len(blocks_x.pixels)),
+        token="blend",
+        chunks=(data.chunks[0], blocks_y.pixels, blocks_x.pixels),
+        drop_axis=[3, 4],
+        dtype=np.float32,
+        meta=np.empty((0,) * 3, np.float32),
+    )
+    return xr.DataArray(
+        ink,
+        dims=("window", "y", "x"),
+        coords={
+            "window": tiles.window,
+            "y": attrs["y0"] + np.arange(axis_y.length),
+            "x": attrs["x0"] + np.arange(axis_x.length),
+        },
+        name="ink",
+        attrs=attrs | {"taper": taper},
+    )
+
+
+def _with_halo(array: da.Array, before: tuple[int, int], after: tuple[int, int]) -> da.Array:
+    """Return the blocks with neighbours' borders along the two grid axes.
+
+    ``before[0]`` elements are taken from the block before, ``after[1]`` from the one after; where
+    an axis is a single block it has no neighbour.
+    """
+    import dask.array as da
+
+    first = 1 if array.ndim != 2 else 0
+    depth: dict[int, Any] = dict.fromkeys(range(array.ndim), 0)
+    for axis in (first, first + 1):
+        if array.numblocks[axis] > 1:
+            depth[axis] = (before[0], after[1])
+    return da.overlap.overlap(array, depth=depth, boundary="none", allow_rechunk=False)
+
+
+def _stored_step(tiles: xr.DataArray, dim: str, axis: TileAxis) -> int:
+    """Return the block step that the tiles' own blocks suggest, px."""
+    if tiles.chunks is None:
+        return axis.block_step(BLOCK_SIZES[0])
+    return axis.block_step(tiles.chunksizes[dim][0] * axis.stride)
+
+
+def _provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
+    """Return what the ink should remember of where it comes from."""
+    kept = {k: volume.attrs[k] for k in ("segment", "source", "contrast", "part")
+            if k in volume.attrs}  # fmt: skip
+    return kept | {
+        "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
+        "precision": model.precision,
+    }  # fmt: skip

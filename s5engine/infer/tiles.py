@@ -1,0 +1,175 @@
+"""One block of the volume → the predictions of the tiles that it owns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s5engine.errors import S5Error
+from s5engine.geometry import TileAxis
+from s5engine.infer.tta import averaged
+
+if TYPE_CHECKING:
+    import torch
+
+    from s5engine.model.ink_model import InkModel
+
+
+class PredictionError(S5Error, ArithmeticError):
+    """The network answered something that is not a probability."""
+
+
+@dataclass(frozen=True)
+class TileTask:
+    """What every block does alike: network, grid, windows.
+
+    Parameters
+    ----------
+    model : InkModel
+    y, x : TileAxis
+        The global grid along both axes.
+    step_y, step_x : int
+        Distance between block starts, px.
+    windows : tuple of tuple of int
+        For each layer window, the positions of its layers along the block's first axis.
+    tta, batch : int
+        TTA level, and tiles per forward pass.
+    """
+
+    model: InkModel
+    y: TileAxis
+    x: TileAxis
+    step_y: int
+    step_x: int
+    windows: tuple[tuple[int, ...], ...]
+    tta: int
+    batch: int
+
+    @property
+    def map_size(self) -> int:
+        """Side of a tile's prediction, P / 4."""
+        return self.model.tile // self.model.reduction
+
+
+def owned(axis: TileAxis, step: int, index: int, count: int) -> slice:
+    """Return which tiles of the axis block ``index`` of ``count`` owns; the last has the rest."""
+    per_block = step // axis.stride
+    return slice(index * per_block, axis.count if index == count - 1 else (index + 1) * per_block)
+
+
+def active_tiles(mask: np.ndarray | None, ys: np.ndarray, xs: np.ndarray, tile: int) -> np.ndarray:
+    """Return which tiles touch papyrus.
+
+    Parameters
+    ----------
+    mask : (h, w) bool ndarray or None
+        The papyrus mask of the block; None means papyrus everywhere.
+    ys, xs : (n,), (m,) int ndarrays
+        Tile origins within the block.
+    tile : int
+        Tile size, px.
+
+    Returns
+    -------
+    (n, m) bool ndarray
+    """
+    if mask is None:
+        return np.ones((len(ys), len(xs)), bool)
+    # Any papyrus in the tile: first along x, then along y, from cumulated counts.
+    across = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int32)
+    np.cumsum(mask, axis=1, out=across[:, 1:])
+    rows = across[:, xs + tile] > across[:, xs]
+    down = np.zeros((mask.shape[0] + 1, len(xs)), np.int32)
+    np.cumsum(rows, axis=0, out=down[1:])
+    touched: np.ndarray = down[ys + tile] > down[ys]
+    return touched
+
+
+def predict_block(
+    block: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    task: TileTask,
+    block_id: tuple[int, ...],
+    num_blocks: tuple[int, int],
+) -> np.ndarray:
+    """Return the predictions of the tiles that one block owns.
+
+    Parameters
+    ----------
+    block : (layers, h, w) uint8 ndarray
+        The block's pixels and the halo to its right and below.
+    mask : (h, w) bool ndarray or None
+        The papyrus mask there.
+    task : TileTask
+    block_id : tuple of int
+        Position of the block (layer, y, x).
+    num_blocks : tuple of int
+        Number of blocks (y, x).
+
+    Returns
+    -------
+    (windows, tile_y, tile_x, P/4, P/4) float32 ndarray
+        Mean probability over TTA; NaN where a tile was skipped because it holds no papyrus.
+
+    Raises
+    ------
+    PredictionError
+        If the network's answer is not finite.
+    """
+    row, column = block_id[-2:]
+    owned_y = owned(task.y, task.step_y, row, num_blocks[0])
+    owned_x = owned(task.x, task.step_x, column, num_blocks[1])
+    ys = task.y.origins[owned_y] - row * task.step_y
+    xs = task.x.origins[owned_x] - column * task.step_x
+    active = active_tiles(mask, ys, xs, task.model.tile)
+    size = task.map_size
+    result = np.full((len(task.windows), len(ys), len(xs), size, size), np.nan, np.float32)
+    if not active.any():
+        return result
+    for indices, maps in _predictions(block, ys, xs, active, task):
+        if not np.isfinite(maps).all():
+            w, i, j = indices[int(np.argmin(np.isfinite(maps).all(axis=(1, 2))))]
+            raise PredictionError(
+                f"The network {task.model.name!r} answered NaN or infinity for the tile at "
+                f"y {int(task.y.origins[owned_y][i])}, x {int(task.x.origins[owned_x][j])} of the "
+                f"volume, layer window number {w}.",
+                'Its weights may be damaged; half precision may overflow: try precision="float32".',
+            )
+        result[tuple(np.transpose(indices))] = maps
+    return result
+
+
+def _predictions(
+    block: np.ndarray, ys: np.ndarray, xs: np.ndarray, active: np.ndarray, task: TileTask
+) -> Iterator[tuple[list[tuple[int, int, int]], np.ndarray]]:
+    """Yield batches of (window, tile row, tile column) and their maps.
+
+    Batches cross tile rows and windows. Those of a real network all have one shape (the last is
+    filled up): its kernels then never change, nor the last bits of its answers.
+    """
+    import torch
+
+    model = task.model
+    # The block goes to the device once, as bytes; cutting, scaling and turning happen there.
+    pixels = torch.from_numpy(np.ascontiguousarray(block)).to(model.device)
+    layers = [torch.as_tensor(w, device=model.device) for w in task.windows]
+    todo = [(w, int(i), int(j)) for w in range(len(layers)) for i, j in np.argwhere(active)]
+    for start in range(0, len(todo), task.batch):
+        indices = todo[start : start + task.batch]
+        tiles = torch.stack(
+            [_cut(pixels, layers[w], int(ys[i]), int(xs[j]), model.tile) for w, i, j in indices]
+        )
+        missing = task.batch - len(indices) if model.fixed_batch else 0
+        if missing:
+            tiles = torch.cat([tiles, tiles.new_zeros((missing, *tiles.shape[1:]))])
+        maps = averaged(model.probabilities, tiles.float() / 255, task.tta)
+        yield indices, maps[: len(indices)].cpu().numpy()
+
+
+def _cut(pixels: torch.Tensor, layers: torch.Tensor, y: int, x: int, tile: int) -> torch.Tensor:
+    """Return one tile (layers, P, P) of the block."""
+    return pixels[:, y : y + tile, x : x + tile].index_select(0, layers)

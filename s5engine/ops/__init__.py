@@ -1,0 +1,1 @@
+"""Lazy, pure steps on a surface volume: contrast, intensity, parts, papyrus mask."""

@@ -1,0 +1,105 @@
+"""16-bit volumes to 8-bit, lazily: by each layer's own range (as 2025), by the type's, or given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from s5engine.errors import InvalidArgumentError
+from s5engine.ops.contrast import apply_table
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Limits = Literal["layer", "dtype"] | tuple[float, float]
+
+
+def scale_table(low: float, high: float) -> np.ndarray:
+    """Return the 65,536 8-bit values of ``(v - low) · 255 / (high - low)``, nearest integer.
+
+    Values outside the limits are clipped; a layer without contrast (``high == low``) becomes 0.
+    """
+    values = np.arange(65_536, dtype=np.float64)
+    span = high - low
+    scaled = (values - low) * 255.0 / span if span > 0 else np.zeros_like(values)
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def _scale_block(block: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Scale each layer of a block by its own table."""
+    result = np.empty(block.shape, np.uint8)
+    limits = zip(low.ravel(), high.ravel(), strict=True)
+    for layer, (lo, hi) in enumerate(limits):
+        result[layer] = apply_table(block[layer], scale_table(float(lo), float(hi)))
+    return result
+
+
+def to_uint8(volume: xr.DataArray, *, limits: Limits = "layer") -> xr.DataArray:
+    """Return the volume as uint8, lazily; a uint8 volume is returned as it is.
+
+    Parameters
+    ----------
+    volume : (layer, y, x) DataArray, uint8 or uint16
+    limits : "layer", "dtype" or (low, high)
+        What becomes 0 and 255. ``"layer"``: each layer's own minimum and maximum over the volume
+        as it is given, as the 2025 system does it (crop first, as it did); it reads the volume one
+        more time when something is computed. ``"dtype"``: 0 and 65,535.
+
+    Returns
+    -------
+    (layer, y, x) DataArray, uint8
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the volume's type or the limits do not fit.
+    """
+    if volume.dtype == np.uint8:
+        return volume
+    if volume.dtype != np.uint16:
+        raise InvalidArgumentError(
+            f"to_uint8 takes uint8 and uint16 volumes, not {volume.dtype}.",
+            "Convert the pixels to one of these first.",
+        )
+    low, high = _limits(volume, limits)
+    if volume.chunks is None:
+        data = _scale_block(volume.values, np.asarray(low), np.asarray(high))
+    else:
+        import dask.array as da
+
+        data = da.map_blocks(
+            _scale_block,
+            volume.data,
+            low.rechunk((volume.chunks[0], 1, 1)),
+            high.rechunk((volume.chunks[0], 1, 1)),
+            token="to-uint8",
+            dtype=np.uint8,
+            meta=np.empty((0, 0, 0), np.uint8),
+        )
+    return volume.copy(data=data)
+
+
+def _limits(volume: xr.DataArray, limits: Limits) -> tuple[object, object]:
+    """Return low and high of every layer as (layer, 1, 1) arrays, lazy where the volume is."""
+    import dask.array as da
+    from dask.graph_manipulation import clone
+
+    lazy = volume.chunks is not None
+    if limits == "layer":
+        # A clone: were the blocks shared with the scaling, dask would hold all of them until the
+        # last one had been looked at.
+        data = clone(volume.data, assume_layers=True) if lazy else volume.values
+        return data.min(axis=(1, 2), keepdims=True), data.max(axis=(1, 2), keepdims=True)
+    if limits == "dtype":
+        pair: tuple[float, float] = (0.0, 65_535.0)
+    elif isinstance(limits, tuple) and len(limits) == 2 and limits[0] < limits[1]:
+        pair = (float(limits[0]), float(limits[1]))
+    else:
+        raise InvalidArgumentError(
+            f'limits is "layer", "dtype" or (low, high) with low < high, not {limits!r}.'
+        )
+    shape = (volume.shape[0], 1, 1)
+    if lazy:
+        return da.full(shape, pair[0]), da.full(shape, pair[1])
+    return np.full(shape, pair[0]), np.full(shape, pair[1])
