@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from s5engine.phantom.faults import Fault
+from s5engine.phantom.layouts import LAYOUTS, Layout, encode_layer, encode_layers
 from s5engine.phantom.server import LayerServer, Request
 from s5engine.phantom.virtual import VirtualFile
 
-__all__ = ["Fault", "LayerServer", "Request", "VirtualFile"]
+__all__ = [
+    "LAYOUTS",
+    "Fault",
+    "LayerServer",
+    "Layout",
+    "Request",
+    "VirtualFile",
+    "encode_layer",
+    "encode_layers",
+]
