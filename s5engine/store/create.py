@@ -1,0 +1,144 @@
+"""Make an empty store of ours: an OME-Zarr group with one array whose shards are never cut."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s5engine.errors import StoreError
+from s5engine.store.files import open_zarr_node
+from s5engine.store.ome import LEVEL, VolumeRecord, read_record
+from s5engine.store.plan import CHUNK, SHARD_WIDTH
+
+if TYPE_CHECKING:
+    import zarr
+
+
+def find_record(path: Path) -> VolumeRecord | None:
+    """Return what the store at ``path`` says about itself; None if there is nothing yet.
+
+    Raises
+    ------
+    StoreError
+        If something else is there.
+    """
+    import zarr
+
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    node = open_zarr_node(path)
+    record = read_record(dict(node.attrs), str(path)) if isinstance(node, zarr.Group) else None
+    if record is None:
+        raise StoreError(
+            f"{path} exists and is not a store that `ingest` made; it is left alone.",
+            "Choose another place for the store, or move that away.",
+        )
+    return record
+
+
+def create_store(path: Path, record: VolumeRecord) -> None:
+    """Put an empty store at ``path``, whole at once, in place of an earlier one of ours.
+
+    Raises
+    ------
+    StoreError
+        If something else is there, or it cannot be written.
+    """
+    earlier = find_record(path) is not None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            made = Path(scratch) / "store"
+            _write_metadata(made, record)
+            if earlier:
+                path.rename(Path(scratch) / "earlier")
+            # A folder appears with its metadata or not at all, so a kill leaves no half-made one.
+            os.replace(made, path)  # noqa: PTH105 - replaces an empty folder, unlike rename
+    except OSError as error:
+        raise StoreError(
+            f"The store {path} cannot be made: {error.strerror or error}.",
+            "Choose a writable place with room.",
+        ) from error
+
+
+def _write_metadata(path: Path, record: VolumeRecord) -> None:
+    import zarr
+    from zarr.storage import LocalStore
+
+    group = zarr.open_group(
+        LocalStore(path),
+        mode="w",
+        zarr_format=record.zarr_format,
+        attributes=record.attributes(),
+    )
+    y0, y1, x0, x1 = record.box
+    group.create_array(
+        LEVEL,
+        shape=(len(record.layers), y1 - y0, x1 - x0),
+        dtype=record.dtype,
+        fill_value=0,
+        **_layout(record),
+    )
+
+
+def _layout(record: VolumeRecord) -> dict[str, Any]:
+    """Return chunks, shards and compression; bytes of 16-bit pixels compress better shuffled."""
+    layers = len(record.layers)
+    chunks = (layers, CHUNK, CHUNK)
+    wide = record.dtype != "uint8"
+    if record.zarr_format == 2:
+        from numcodecs import Blosc
+
+        shuffle = Blosc.BITSHUFFLE if wide else Blosc.NOSHUFFLE
+        return {
+            "chunks": chunks,
+            "compressors": Blosc(cname="zstd", clevel=1, shuffle=shuffle),
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+            # xarray reads the names of a v2 array's dimensions here.
+            "attributes": {"_ARRAY_DIMENSIONS": list("zyx")},
+        }
+    from zarr.codecs import BloscCodec, BloscShuffle
+
+    shuffle_v3 = BloscShuffle.bitshuffle if wide else BloscShuffle.noshuffle
+    return {
+        "chunks": chunks,
+        "shards": (layers, record.band_height, SHARD_WIDTH),
+        "compressors": BloscCodec(cname="zstd", clevel=1, shuffle=shuffle_v3),
+        "dimension_names": list("zyx"),
+    }
+
+
+def open_level(path: Path) -> zarr.Array[Any]:
+    """Open the array of a store of ours for writing; empty chunks are not written."""
+    import zarr
+
+    return zarr.open_array(path / LEVEL, mode="r+", config={"write_empty_chunks": False})
+
+
+def mark_complete(path: Path) -> None:
+    """Note in the store itself that all of it is written.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    import zarr
+
+    try:
+        group = zarr.open_group(path, mode="r+")
+        own = dict(group.attrs["s5engine"])  # type: ignore[call-overload, arg-type]
+        group.update_attributes({"s5engine": {**own, "complete": True}})
+    except OSError as error:
+        raise StoreError(
+            f"The store {path} cannot be finished: {error.strerror or error}.",
+            "Make room, then run the same command again.",
+        ) from error
+
+
+def remove_strays(path: Path) -> None:
+    """Delete the temporary files that a killed ingest left beside its shards."""
+    for stray in path.rglob("*.partial"):
+        stray.unlink(missing_ok=True)

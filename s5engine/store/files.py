@@ -1,0 +1,161 @@
+"""How a place is read: as a zarr hierarchy, local or remote, or as a folder of layer files."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine.errors import MissingExtraError, StoreError
+from s5engine.geometry import Box
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+    from s5engine.source.stack import LayerStack
+
+#: Files that make a folder a zarr node.
+ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
+#: Largest band of rows that is one block of a folder of layers, bytes.
+BAND_BYTES = 256 * 2**20
+
+
+def is_remote(store: str | Path) -> bool:
+    """Return whether ``store`` is an address instead of a path on this machine."""
+    return "://" in str(store) and not str(store).startswith("file://")
+
+
+def open_zarr_node(
+    store: str | Path, storage_options: Mapping[str, Any] | None = None
+) -> zarr.Array[Any] | zarr.Group | None:
+    """Open the zarr array or group at ``store`` for reading; None if there is none.
+
+    Raises
+    ------
+    StoreError
+        If the metadata cannot be read.
+    MissingExtraError
+        If the address needs a file system that is not installed.
+    """
+    if not is_remote(store) and not any((Path(store) / name).exists() for name in ZARR_FILES):
+        return None
+    import zarr
+
+    try:
+        target = _remote_store(str(store), storage_options) if is_remote(store) else Path(store)
+        return zarr.open(target, mode="r")
+    except FileNotFoundError:
+        return None
+    except ImportError as error:
+        raise MissingExtraError(
+            f"Reading {store} needs a package that is not installed: {error}.",
+            'Install it with `pip install "s5engine[s3]"`.',
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"The zarr metadata at {store} cannot be read: {error}.",
+            "Check the address and that it is a Zarr v2 or v3 store.",
+        ) from error
+
+
+def _remote_store(url: str, storage_options: Mapping[str, Any] | None) -> Any:
+    """Return a read-only zarr store on fsspec; S3 is read anonymously unless told otherwise."""
+    from zarr.storage import FsspecStore
+
+    options = dict(storage_options or {})
+    if url.startswith("s3://"):
+        options = {"anon": True, **options}
+    return FsspecStore.from_url(url.rstrip("/"), storage_options=options, read_only=True)
+
+
+class LayerArray:
+    """A stack of layer files as an array (layer, y, x) that reads what is sliced from it.
+
+    The files are opened when first read, once per process: a copy sent to another process opens
+    its own.
+    """
+
+    def __init__(
+        self, source: str | Path, storage_options: Mapping[str, Any] | None, stack: LayerStack
+    ) -> None:
+        self._source = source
+        self._options = storage_options
+        self.layers = stack.layers
+        self.shape = (len(stack.layers), *stack.shape)
+        self.dtype = np.dtype(stack.dtype)
+        self.ndim = 3
+        self.row_step = stack.row_step
+        self.segment, self.url = stack.segment, stack.url
+        self.fingerprint = stack.fingerprint()
+        self._use(stack)
+
+    @classmethod
+    def open(
+        cls, source: str | Path, storage_options: Mapping[str, Any] | None = None
+    ) -> LayerArray:
+        """Open the layers at ``source``."""
+        from s5engine.source.stack import open_stack
+
+        return cls(source, storage_options, open_stack(source, storage_options=storage_options))
+
+    def _use(self, stack: LayerStack) -> None:
+        self._stack: LayerStack | None = stack
+        self._finalizer = weakref.finalize(self, stack.close)
+
+    def close(self) -> None:
+        """Close the files; a later read opens them again."""
+        if self._stack is not None:
+            self._finalizer()
+            self._stack = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_stack": None, "_finalizer": None}
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return "s5engine-layers", str(self._source), self.layers, self.shape, str(self.fingerprint)
+
+    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
+        if self._stack is None:
+            from s5engine.source.stack import open_stack
+
+            self._use(open_stack(self._source, layers=self.layers, storage_options=self._options))
+        stack = self._stack
+        if stack is None:
+            raise StoreError(f"The layers of {self._source} were closed while they were read.")
+        spans = [part.indices(length) for part, length in zip(index, self.shape, strict=True)]
+        (l0, l1, step), (y0, y1, y_step), (x0, x1, x_step) = spans
+        data = stack.read(Box(y0, y1, x0, x1), layers=self.layers[l0:l1:step])
+        return data[:, ::y_step, ::x_step]
+
+
+def band_rows(layers: int, height: int, width: int, itemsize: int, row_step: int) -> int:
+    """Return the rows of one block of a folder of layers: whole steps within `BAND_BYTES`."""
+    fitting = BAND_BYTES // (layers * width * itemsize)
+    return int(min(height, max(1, fitting // row_step) * row_step))
+
+
+def open_layers(
+    source: str | Path, *, storage_options: Mapping[str, Any] | None = None
+) -> xr.DataArray:
+    """Open a folder of layers as a lazy volume whose blocks are bands of rows.
+
+    Raises
+    ------
+    SourceError
+        If there are no layers there or they do not fit together.
+    """
+    import dask.array as da
+
+    from s5engine.store.volume import label_volume
+
+    array = LayerArray.open(source, storage_options)
+    count, height, width = array.shape
+    rows = band_rows(count, height, width, array.dtype.itemsize, array.row_step)
+    data = da.from_array(array, chunks=(count, rows, width), inline_array=True)
+    volume = label_volume(data, segment=array.segment, source=array.url, layers=array.layers)
+    volume.set_close(array.close)
+    return volume

@@ -1,0 +1,292 @@
+"""Source → store: whole shards, band by band, within a memory budget, resumable at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine import console
+from s5engine.budget import current_rss, format_bytes, resolve_budget
+from s5engine.errors import InvalidArgumentError, SourceChangedError, StoreError
+from s5engine.geometry import Box, as_box
+from s5engine.store.create import (
+    create_store,
+    find_record,
+    mark_complete,
+    open_level,
+    remove_strays,
+)
+from s5engine.store.files import is_remote
+from s5engine.store.ome import VolumeRecord, ZarrFormat
+from s5engine.store.plan import SHARD_WIDTH, WRITERS, IngestPlan, plan_ingest
+from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
+from s5engine.store.volume import open_volume
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+    from s5engine.source.listing import LayerIndex
+    from s5engine.source.stack import LayerStack
+
+
+def ingest(
+    source: str | Path | LayerIndex,
+    store: str | Path,
+    *,
+    layers: Sequence[int] | None = None,
+    box: Sequence[int] | None = None,
+    resume: bool = True,
+    budget: int | str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    zarr_format: ZarrFormat = 3,
+    progress: bool = True,
+) -> xr.DataArray:
+    """Copy the layers of a source into a chunked store, and open it.
+
+    The source is read once, in bands of whole rows; what is fetched, decoded and written at a time
+    stays within the budget. Killed at any moment, the same call goes on where it was.
+
+    Parameters
+    ----------
+    source : str, Path or LayerIndex
+        Address or folder of the layers, or what `list_layers` found there.
+    store : str or Path
+        Where the OME-Zarr goes, on this machine.
+    layers : sequence of int, optional
+        Layer numbers to take; all by default.
+    box : (y0, y1, x0, x1), optional
+        Crop in segment pixels, half-open; everything by default.
+    resume : bool
+        Go on with an unfinished store. If false, an earlier store of ours is deleted first.
+    budget : int or str, optional
+        Memory that this process may use, bytes or a text such as ``"4 GiB"``; 60 % of the machine's
+        by default.
+    storage_options : mapping, optional
+        Passed on to the source.
+    zarr_format : {3, 2}
+        3: OME-Zarr 0.5 with shards. 2: OME-Zarr 0.4 with plain chunks, as older viewers read it.
+    progress : bool
+        Show how far it is.
+
+    Returns
+    -------
+    (layer, y, x) DataArray
+        The store, opened by `open_volume`.
+
+    Raises
+    ------
+    BudgetError
+        If even the smallest bands do not fit into the budget.
+    SourceChangedError
+        If the source is no longer what the unfinished store was begun from.
+    ResumeError
+        If the store was begun with other settings.
+    StoreError
+        If the store cannot be written, or something else is at its place.
+    """
+    from s5engine.source.stack import open_stack
+
+    path = _target(store, zarr_format)
+    size = resolve_budget(budget)
+    with open_stack(source, layers=layers, storage_options=storage_options) as stack:
+        wanted = _wanted(stack, as_box(box, *stack.shape), zarr_format)
+        found = find_record(path)
+        if found is not None and resume:
+            check_same(found, wanted, path)
+        if found is None or not found.complete or not resume:
+            plan = _plan(stack, wanted, size, found.band_height if found and resume else None)
+            _fill(stack, path, wanted, plan, found, resume=resume, progress=progress)
+    volume = open_volume(path)
+    if progress:
+        console.say(
+            f"ingest: {path} holds {len(wanted.layers)} layers of {wanted.segment}, "
+            f"{volume.sizes['y']} × {volume.sizes['x']} px"
+        )
+    return volume
+
+
+def journal_path(store: Path) -> Path:
+    """Return where the journal of an unfinished store is: beside it."""
+    return store.with_name(store.name + ".journal")
+
+
+def check_same(found: VolumeRecord, wanted: VolumeRecord, path: Path) -> None:
+    """Refuse to go on with a store that was begun from another source or with other settings.
+
+    Raises
+    ------
+    ResumeError
+        If the settings differ.
+    SourceChangedError
+        If the source's files are other ones now.
+    """
+    check_settings(found.settings(), wanted.settings(), f"The store {path}")
+    changed = differing_settings(found.fingerprint, as_json(wanted.fingerprint))
+    if changed:
+        key, (old, new) = next(iter(changed.items()))
+        raise SourceChangedError(
+            f"The source {wanted.source} has changed since {path} was begun: "
+            f"{key} was {old} and is now {new}.",
+            "Start afresh with resume=False, or ingest into another store.",
+        )
+
+
+def _target(store: str | Path, zarr_format: int) -> Path:
+    if zarr_format not in (2, 3):
+        raise InvalidArgumentError(f"zarr_format is 2 or 3, not {zarr_format!r}.")
+    if is_remote(store):
+        raise InvalidArgumentError(
+            f"The store {store} is not on this machine; shards are only written to local disks.",
+            "Ingest into a local path and upload the folder when it is complete.",
+        )
+    return Path(str(store).removeprefix("file://")).expanduser().absolute()
+
+
+def _wanted(stack: LayerStack, box: Box, zarr_format: ZarrFormat) -> VolumeRecord:
+    dtype = np.dtype(stack.dtype).newbyteorder("=")
+    if dtype not in (np.uint8, np.uint16):
+        raise InvalidArgumentError(
+            f"The layers of {stack.url} hold {dtype} pixels; a volume holds uint8 or uint16.",
+            "Convert the layers to one of these first.",
+        )
+    return VolumeRecord(
+        segment=stack.segment,
+        source=str(stack.url),
+        fingerprint=as_json(stack.fingerprint()),
+        layers=tuple(int(n) for n in stack.layers),
+        box=(box.y0, box.y1, box.x0, box.x1),
+        dtype=dtype.name,
+        zarr_format=zarr_format,
+        band_height=0,
+    )
+
+
+def _plan(
+    stack: LayerStack, wanted: VolumeRecord, budget: int, band_height: int | None
+) -> IngestPlan:
+    box = Box(*wanted.box)
+    return plan_ingest(
+        (len(wanted.layers), box.height, box.width),
+        np.dtype(wanted.dtype).itemsize,
+        budget=budget,
+        base=current_rss(),
+        source_bytes=lambda rows, ahead: stack.overhead_bytes(rows, box.x0, box.x1, ahead=ahead),
+        band_height=band_height,
+    )
+
+
+def _fill(
+    stack: LayerStack,
+    path: Path,
+    wanted: VolumeRecord,
+    plan: IngestPlan,
+    found: VolumeRecord | None,
+    *,
+    resume: bool,
+    progress: bool,
+) -> None:
+    """Write the bands that the journal does not have yet."""
+    from dataclasses import replace
+
+    record = replace(wanted, band_height=plan.band_height)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = {**record.settings(), "band_height": plan.band_height}
+    # A journal whose store is gone proves nothing.
+    go_on = resume and found is not None
+    with Journal.open(journal_path(path), settings, resume=go_on) as journal:
+        if not journal.units:
+            create_store(path, record)
+        remove_strays(path)
+        todo = [band for band in plan.bands if _unit(band) not in journal]
+        done = len(plan.bands) - len(todo)
+        with console.progress(
+            "ingest", len(plan.bands), "bands", done=done, enabled=progress
+        ) as meter:
+            for band in _write_bands(stack, path, Box(*record.box), plan, todo):
+                journal.finish(_unit(band))
+                meter.advance()
+        mark_complete(path)
+        journal.remove()
+
+
+def _unit(band: tuple[int, int]) -> str:
+    return f"rows {band[0]}:{band[1]}"
+
+
+def _write_bands(
+    stack: LayerStack,
+    path: Path,
+    box: Box,
+    plan: IngestPlan,
+    bands: Sequence[tuple[int, int]],
+) -> Iterator[tuple[int, int]]:
+    """Write each band, and yield it when it is on disk."""
+    if not bands:
+        return
+    array = open_level(path)
+    in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in bands]
+    incoming = stack.iter_bands(in_segment, box.x0, box.x1, ahead=plan.ahead)
+    with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:  # type: ignore[type-var]
+        for y0, y1 in bands:
+            (top, _), pixels = next(incoming)
+            if top != box.y0 + y0:
+                raise StoreError(f"The source gave rows from {top}, not from {box.y0 + y0}.")
+            write_band(array, y0, pixels, writers)
+            # Before the next band is made: two of them are all that the plan allows.
+            del pixels
+            yield y0, y1
+
+
+def write_band(
+    array: zarr.Array[Any], y0: int, pixels: np.ndarray, writers: ThreadPoolExecutor
+) -> None:
+    """Write one band, rows from ``y0``, in whole shards.
+
+    Parameters
+    ----------
+    array : zarr Array (layers, height, width)
+    y0 : int
+        First row of the band in the array, a multiple of the shard height.
+    pixels : (layers, rows, width) ndarray
+        All rows up to the end of the shards, or of the array.
+    writers : ThreadPoolExecutor
+        Where shards are encoded.
+
+    Raises
+    ------
+    StoreError
+        If the band is not whole shards, or cannot be written.
+    """
+    y1 = y0 + pixels.shape[1]
+    height = (array.shards or array.chunks)[1]
+    layers, rows, width = array.shape
+    whole = y0 % height == 0 and (y1 % height == 0 or y1 == rows)
+    if not whole or (pixels.shape[0], pixels.shape[2]) != (layers, width):
+        raise StoreError(
+            f"Rows {y0}:{y1} of {pixels.shape[0]} layers × {pixels.shape[2]} px are not whole "
+            f"shards of {array.shape} in steps of {height} rows."
+        )
+
+    def write(x0: int) -> None:
+        x1 = min(x0 + SHARD_WIDTH, width)
+        array[:, y0:y1, x0:x1] = pixels[:, :, x0:x1]
+
+    running = [writers.submit(write, x0) for x0 in range(0, width, SHARD_WIDTH)]
+    try:
+        for future in running:
+            future.result()
+    except OSError as error:
+        raise StoreError(
+            f"Rows {y0}:{y1} cannot be written to {array.store_path}: {error.strerror or error}.",
+            f"Make room (about {format_bytes(pixels.nbytes)} for each band) or check the rights, "
+            "then run the same command to go on.",
+        ) from error
+    finally:
+        for future in running:
+            future.cancel()

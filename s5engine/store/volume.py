@@ -1,0 +1,216 @@
+"""Open any surface volume as a lazy array (layer, y, x): a store, an OME-Zarr, layers, a tree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine.errors import StoreError
+from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+#: Side of a block, px, as near as whole shards or chunks allow.
+BLOCK_SIDE = 1024
+#: Largest block that is put together from several shards or chunks, bytes.
+BLOCK_BYTES = 256 * 2**20
+
+
+def open_volume(
+    store: str | Path,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    partial: bool = False,
+) -> xr.DataArray:
+    """Open a surface volume, lazily; only metadata is read.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store made by `ingest`; any OME-Zarr (v2 or v3; the full resolution is taken) or bare zarr
+        array; a folder of layers (TIFF, JPEG, PNG); a tree of parts as `split` and the 2025 system
+        write it. A path, or an ``http(s)://`` or ``s3://`` address (read anonymously).
+    storage_options : mapping, optional
+        Passed to fsspec for an address.
+    partial : bool
+        Open an unfinished store as well; what has not been written yet reads as 0.
+
+    Returns
+    -------
+    (layer, y, x) DataArray, dask-backed
+        Coordinates: ``layer``, the layer numbers in the source; ``y`` and ``x``, pixel indices in
+        the whole segment. Attributes: ``segment``, ``source``, and ``contrast`` (None or the list
+        of points of the lookup that the pixels went through). Each block is made of whole shards
+        or chunks, about 1024 × 1024 px; for layer files, a band of rows.
+
+    Raises
+    ------
+    StoreError
+        If nothing is there, it is unfinished, or it is not a volume of whole or real numbers.
+    """
+    from s5engine.store import parts_tree
+    from s5engine.store.files import open_layers, open_zarr_node
+
+    node = open_zarr_node(store, storage_options)
+    if node is not None:
+        return _from_zarr(node, str(store), partial=partial)
+    if "://" not in str(store):
+        if not Path(store).exists():
+            raise StoreError(
+                f"There is no volume at {store}.",
+                "Check the path; `ingest` makes a store from layer files.",
+            )
+        if parts_tree.is_parts_tree(Path(store)):
+            return parts_tree.open_parts_tree(store)
+    return open_layers(store, storage_options=storage_options)
+
+
+def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool) -> xr.DataArray:
+    """Make the volume of a zarr array or of the level 0 of a group."""
+    import zarr
+
+    names: tuple[str, ...] = ()
+    record = None
+    if isinstance(node, zarr.Group):
+        attributes = dict(node.attrs)
+        record = read_record(attributes, where)
+        if record is not None and not record.complete and not partial:
+            raise StoreError(
+                f"The store {where} is unfinished: its ingest was interrupted.",
+                f"Ingest {record.source} into it again to go on; partial=True opens what is there.",
+            )
+        array, names = _full_resolution(node, attributes, where)
+    else:
+        array = node
+    _check_pixels(array, where)
+    return _as_volume(array, names, record, where)
+
+
+def _full_resolution(
+    group: zarr.Group, attributes: Mapping[str, Any], where: str
+) -> tuple[zarr.Array[Any], tuple[str, ...]]:
+    """Return the array of the level 0 and the names of its axes."""
+    import zarr
+
+    level = level_zero(attributes)
+    path, names = level if level is not None else ("0", ())
+    found = group.get(path)
+    if isinstance(found, zarr.Array):
+        return found, names
+    arrays = dict(group.arrays()) if level is None and group.store.supports_listing else {}
+    if len(arrays) == 1:
+        return next(iter(arrays.values())), ()
+    listed = f" among {sorted(arrays)}" if arrays else ""
+    raise StoreError(
+        f"The zarr group {where} holds no volume: there is no array {path!r}{listed}.",
+        "Give the path of the array itself.",
+    )
+
+
+def _check_pixels(array: zarr.Array[Any], where: str) -> None:
+    if len(array.shape) < 3 or (len(array.shape) > 3 and sum(n != 1 for n in array.shape) > 3):
+        raise StoreError(
+            f"The array {where} has the shape {array.shape}; a surface volume has three axes, "
+            "layer, y and x.",
+            "Give the path of a three-dimensional array.",
+        )
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise StoreError(
+            f"The array {where} holds {array.dtype} pixels; a volume holds uint8 or uint16.",
+            "Convert it to one of these.",
+        )
+
+
+def _as_volume(
+    array: zarr.Array[Any], names: Sequence[str], record: VolumeRecord | None, where: str
+) -> xr.DataArray:
+    """Wrap the array lazily: squeeze, order the axes, name them."""
+    import dask.array as da
+
+    kept = _squeezed(array.shape)
+    shape = tuple(array.shape[axis] for axis in kept)
+    named = [names[axis] for axis in kept] if len(names) == array.ndim else []
+    order = axis_order(shape, named)
+    unit = array.shards or array.chunks
+    whole = [1] * array.ndim
+    blocks = block_shape(
+        tuple(shape[axis] for axis in order),
+        tuple(unit[kept[axis]] for axis in order),
+        array.dtype.itemsize,
+    )
+    for axis, length in zip(order, blocks, strict=True):
+        whole[kept[axis]] = length
+    data = da.from_array(array, chunks=tuple(whole), inline_array=True)
+    gone = tuple(axis for axis in range(array.ndim) if axis not in kept)
+    data = data.squeeze(axis=gone) if gone else data
+    data = data if order == (0, 1, 2) else data.transpose(order)
+    native = array.dtype.newbyteorder("=")
+    data = data if native == array.dtype else data.astype(native)
+    if record is None:
+        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
+    y0, _, x0, _ = record.box
+    return label_volume(
+        data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
+    )
+
+
+def _squeezed(shape: Sequence[int]) -> list[int]:
+    """Return the three axes that remain when surplus axes of length 1 are left out, first first."""
+    kept = list(range(len(shape)))
+    for axis in range(len(shape)):
+        if len(kept) > 3 and shape[axis] == 1:
+            kept.remove(axis)
+    return kept
+
+
+def block_shape(shape: Sequence[int], unit: Sequence[int], itemsize: int) -> tuple[int, int, int]:
+    """Return the block, in whole stored units, for an array of ``shape`` (layer, y, x).
+
+    In y and x as many units as come to about `BLOCK_SIDE`; all layers, or as many units of layers
+    as `BLOCK_BYTES` allow.
+
+    Parameters
+    ----------
+    shape : (layers, height, width)
+    unit : (layers, height, width)
+        The stored unit: the shard, or the chunk where there are no shards.
+    itemsize : int
+        Bytes per pixel.
+    """
+    side = [size * max(1, round(BLOCK_SIDE / size)) for size in unit[1:]]
+    fitting = BLOCK_BYTES // (side[0] * side[1] * itemsize * unit[0])
+    needed = -(-shape[0] // unit[0])
+    layers = unit[0] * max(1, min(needed, fitting))
+    return min(layers, shape[0]), min(side[0], shape[1]), min(side[1], shape[2])
+
+
+def label_volume(
+    data: Any,
+    *,
+    segment: str,
+    source: str,
+    layers: Sequence[int] | None = None,
+    y0: int = 0,
+    x0: int = 0,
+    contrast: Any = None,
+) -> xr.DataArray:
+    """Give an array (layer, y, x) the names, coordinates and attributes of a surface volume."""
+    import xarray as xr
+
+    count, height, width = data.shape
+    return xr.DataArray(
+        data,
+        dims=("layer", "y", "x"),
+        coords={
+            "layer": np.arange(count) if layers is None else np.asarray(layers, np.int64),
+            "y": np.arange(y0, y0 + height),
+            "x": np.arange(x0, x0 + width),
+        },
+        name=segment,
+        attrs={"segment": segment, "source": source, "contrast": contrast},
+    )
