@@ -1,4 +1,4 @@
-"""Are a volume, its layer windows and its papyrus mask fit for prediction?"""
+"""Checks of what prediction is asked to do: the volume, its layer windows, its papyrus mask."""
 
 from __future__ import annotations
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from s5engine.model.ink_model import InkModel
 
 
+#: What the step that runs the network is called in dask graphs and on the dashboard.
+PREDICT_STEP = "predict-tiles"
+
+
 def predict_ink(
     volume: xr.DataArray,
     model: InkModel,
@@ -117,7 +121,6 @@ def predict_tiles(
         As `predict_ink`.
     """
     import dask.array as da
-    import xarray as xr
 
     check_volume(volume)
     views(tta)
@@ -144,7 +147,7 @@ def predict_tiles(
         *inputs,
         task=task,
         num_blocks=(len(grid[0]), len(grid[1])),
-        token="predict-tiles",
+        token=PREDICT_STEP,
         chunks=(
             (len(positions),), blocks_y.tiles, blocks_x.tiles, (task.map_size,), (task.map_size,),
         ),
@@ -152,22 +155,22 @@ def predict_tiles(
         dtype=np.float32,
         meta=np.empty((0,) * 5, np.float32),
     )  # fmt: skip
-    y0, x0 = int(volume.y[0]), int(volume.x[0])
-    return xr.DataArray(
-        data,
-        dims=("window", "tile_y", "tile_x", "v", "u"),
-        coords={
-            "window": [int(w) for w in windows],
-            "tile_y": y0 + axis_y.origins,
-            "tile_x": x0 + axis_x.origins,
-        },
-        name="tiles",
-        attrs={
-            **_provenance(volume, model),
-            "tile": model.tile, "stride": stride, "edge": edge, "tta": tta,
-            "y0": y0, "x0": x0, "height": axis_y.length, "width": axis_x.length,
-        },
-    )  # fmt: skip
+    attrs = _provenance(volume, model) | {
+        "windows": [int(w) for w in windows],
+        "tile": model.tile,
+        "reduction": model.reduction,
+        "stride": stride,
+        "edge": edge,
+        "tta": tta,
+        "batch": batch,
+        "mask": _mask_token(mask),
+        "block": [task.step_y, task.step_x],
+        "y0": int(volume.y[0]),
+        "x0": int(volume.x[0]),
+        "height": axis_y.length,
+        "width": axis_x.length,
+    }
+    return tiles_array(data, attrs, (axis_y, axis_x))
 
 
 def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
@@ -211,7 +214,7 @@ def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
     data = tiles.chunk(
         {"window": -1, "tile_y": blocks_y.tiles, "tile_x": blocks_x.tiles, "v": -1, "u": -1}
     ).data
-    task = BlendTask(axis_y, axis_x, *sizes, taper)
+    task = BlendTask(axis_y, axis_x, sizes[0], sizes[1], taper)
     ink = da.map_blocks(
         blend_block,
         _with_halo(data, (axis_y.tile // axis_y.stride - 1, 0), (0, 0)),
@@ -257,6 +260,34 @@ def _stored_step(tiles: xr.DataArray, dim: str, axis: TileAxis) -> int:
     if tiles.chunks is None:
         return axis.block_step(BLOCK_SIZES[0])
     return axis.block_step(tiles.chunksizes[dim][0] * axis.stride)
+
+
+def tiles_array(data: Any, attrs: dict[str, Any], axes: Sequence[TileAxis]) -> xr.DataArray:
+    """Return tile predictions with their coordinates."""
+    import xarray as xr
+
+    return xr.DataArray(
+        data,
+        dims=("window", "tile_y", "tile_x", "v", "u"),
+        coords={
+            "window": attrs["windows"],
+            "tile_y": attrs["y0"] + axes[0].origins,
+            "tile_x": attrs["x0"] + axes[1].origins,
+        },
+        name="tiles",
+        attrs=attrs,
+    )
+
+
+def _mask_token(mask: Mask) -> str | None:
+    """Return what tells one papyrus mask from another in a run's record."""
+    from dask.base import tokenize
+
+    if mask is None:
+        return None
+    values: Any = getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask
+    name = getattr(values, "name", None)
+    return str(name) if name else str(tokenize(values))
 
 
 def _provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:

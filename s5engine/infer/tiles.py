@@ -51,7 +51,7 @@ class TileTask:
     @property
     def map_size(self) -> int:
         """Side of a tile's prediction, P / 4."""
-        return self.model.tile // self.model.reduction
+        return int(self.model.tile // self.model.reduction)
 
 
 def owned(axis: TileAxis, step: int, index: int, count: int) -> slice:
@@ -81,10 +81,10 @@ def active_tiles(mask: np.ndarray | None, ys: np.ndarray, xs: np.ndarray, tile: 
     # Any papyrus in the tile: first along x, then along y, from cumulated counts.
     across = np.zeros((mask.shape[0], mask.shape[1] + 1), np.int32)
     np.cumsum(mask, axis=1, out=across[:, 1:])
-    rows = across[:, xs + tile] > across[:, xs]
+    rows = across[:, np.minimum(xs + tile, mask.shape[1])] > across[:, xs]
     down = np.zeros((mask.shape[0] + 1, len(xs)), np.int32)
     np.cumsum(rows, axis=0, out=down[1:])
-    touched: np.ndarray = down[ys + tile] > down[ys]
+    touched: np.ndarray = down[np.minimum(ys + tile, mask.shape[0])] > down[ys]
     return touched
 
 
@@ -106,7 +106,7 @@ def predict_block(
         The papyrus mask there.
     task : TileTask
     block_id : tuple of int
-        Position of the block (layer, y, x).
+        Position of the block (window, y, x, …).
     num_blocks : tuple of int
         Number of blocks (y, x).
 
@@ -120,7 +120,7 @@ def predict_block(
     PredictionError
         If the network's answer is not finite.
     """
-    row, column = block_id[-2:]
+    row, column = block_id[1:3]
     owned_y = owned(task.y, task.step_y, row, num_blocks[0])
     owned_x = owned(task.x, task.step_x, column, num_blocks[1])
     ys = task.y.origins[owned_y] - row * task.step_y
@@ -155,7 +155,7 @@ def _predictions(
 
     model = task.model
     # The block goes to the device once, as bytes; cutting, scaling and turning happen there.
-    pixels = torch.from_numpy(np.ascontiguousarray(block)).to(model.device)
+    pixels = torch.from_numpy(_at_least_a_tile(block, model.tile)).to(model.device)
     layers = [torch.as_tensor(w, device=model.device) for w in task.windows]
     todo = [(w, int(i), int(j)) for w in range(len(layers)) for i, j in np.argwhere(active)]
     for start in range(0, len(todo), task.batch):
@@ -168,6 +168,12 @@ def _predictions(
             tiles = torch.cat([tiles, tiles.new_zeros((missing, *tiles.shape[1:]))])
         maps = averaged(model.probabilities, tiles.float() / 255, task.tta)
         yield indices, maps[: len(indices)].cpu().numpy()
+
+
+def _at_least_a_tile(block: np.ndarray, tile: int) -> np.ndarray:
+    """Return the block, filled with zeros below and to the right if smaller than a tile."""
+    missing = [(0, 0), *((0, max(tile - side, 0)) for side in block.shape[1:])]
+    return np.pad(block, missing) if np.any(missing) else np.ascontiguousarray(block)
 
 
 def _cut(pixels: torch.Tensor, layers: torch.Tensor, y: int, x: int, tile: int) -> torch.Tensor:

@@ -75,7 +75,8 @@ def lookup_table(points: Points = DEFAULT_POINTS, dtype: npt.DTypeLike = np.uint
     top = np.iinfo(kind).max
     knots = knots * (_SCALE_16 if kind.itemsize == 2 else 1)
     curve = CubicSpline(knots[:, 0], knots[:, 1])(np.arange(top + 1))
-    return np.clip(curve, 0, top).astype(kind)
+    table: np.ndarray = np.clip(curve, 0, top).astype(kind)
+    return table
 
 
 def apply_table(block: np.ndarray, table: np.ndarray) -> np.ndarray:

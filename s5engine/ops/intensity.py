@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def to_uint8(volume: xr.DataArray, *, limits: Limits = "layer") -> xr.DataArray:
     return volume.copy(data=data)
 
 
-def _limits(volume: xr.DataArray, limits: Limits) -> tuple[object, object]:
+def _limits(volume: xr.DataArray, limits: Limits) -> tuple[Any, Any]:
     """Return low and high of every layer as (layer, 1, 1) arrays, lazy where the volume is."""
     import dask.array as da
     from dask.graph_manipulation import clone

@@ -1,0 +1,83 @@
+"""Compute the blocks of a lazy array one group at a time, and say when each is done.
+
+A group bounds what dask may hold at once: its own blocks and their neighbours' borders, however
+large the whole array is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+Index = tuple[int, ...]
+
+#: Blocks in one group.
+GROUP = 16
+
+
+def compute_blocks(
+    array: da.Array, indices: Sequence[Index], done: Callable[[Index], None]
+) -> None:
+    """Compute some blocks of ``array`` for their effect, calling ``done`` after each.
+
+    Runs on the current distributed client if there is one, else on the local scheduler. ``done``
+    is called as soon as the block is finished, perhaps in another thread of this process.
+
+    Parameters
+    ----------
+    array : dask Array
+        Its blocks write what they compute, and answer something small.
+    indices : sequence of tuple of int
+        The wanted blocks.
+    done : callable
+        Gets the index of each finished block.
+    """
+    for start in range(0, len(indices), GROUP):
+        group = indices[start : start + GROUP]
+        _compute_group({index: array.blocks[index] for index in group}, done)
+
+
+def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None]) -> None:
+    """Compute one group, each block given as an array of its own."""
+    import dask
+
+    client = current_client()
+    if client is not None:
+        from distributed import as_completed
+
+        futures = dict(zip(client.compute(list(pieces.values())), pieces, strict=True))
+        for future in as_completed(futures):
+            future.result()
+            done(futures[future])
+        return
+    # Threads of this process: the last step of each block says itself that it is done.
+    dask.compute(
+        *(
+            piece.map_blocks(_then, done, index, name=f"done-{piece.name}", dtype=piece.dtype)
+            for index, piece in pieces.items()
+        )
+    )
+
+
+def _then(block: Any, done: Callable[[Index], None], index: Index) -> Any:
+    """Call ``done`` once the block is there."""
+    if block.size:
+        done(index)
+    return block
+
+
+def current_client() -> Any:
+    """Return the distributed client that dask would use now, or None."""
+    import sys
+
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_client
+
+    try:
+        return get_client()
+    except ValueError:
+        return None

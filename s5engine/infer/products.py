@@ -1,0 +1,121 @@
+"""What a finished run leaves for people and other tools: npy maps, pictures, an overview."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s5engine.store.png import write_gray_png
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: Longest side of the overview, px: small enough for any picture viewer.
+OVERVIEW_SIDE = 2000
+
+
+def write_npy(ink: xr.DataArray, directory: Path) -> list[Path]:
+    """Write ``npy_files/segmentation_layer_<n>.npy`` for each window, as 2025 names them.
+
+    Blocks are written in place one by one: a whole float plane is never in memory.
+
+    Parameters
+    ----------
+    ink : (window, y, x) DataArray, lazy
+    directory : Path
+        The run's folder.
+
+    Returns
+    -------
+    list of Path
+        (y, x) float32 arrays.
+    """
+    folder = directory / "npy_files"
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for window in ink.window.values:
+        path = folder / f"segmentation_layer_{int(window)}.npy"
+        plane = ink.sel(window=window)
+        partial = path.with_name(path.name + ".partial")
+        np.lib.format.open_memmap(partial, "w+", np.float32, plane.shape)
+        for rows, columns in _blocks(plane):
+            values = plane.data[rows, columns].compute(scheduler="synchronous")
+            # Opened anew for each block: its pages leave the process with it.
+            target = np.lib.format.open_memmap(partial, "r+")
+            target[rows, columns] = values
+            del target
+        partial.replace(path)
+        paths.append(path)
+    return paths
+
+
+def write_png(ink: xr.DataArray, directory: Path) -> list[Path]:
+    """Write ``visualizations/segmentation_layer_<n>.png``: ink · 255, truncated, 8-bit gray."""
+    folder = directory / "visualizations"
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for window in ink.window.values:
+        path = folder / f"segmentation_layer_{int(window)}.png"
+        plane = ink.sel(window=window)
+        write_gray_png(path, (plane.sizes["y"], plane.sizes["x"]), _gray_bands(plane))
+        paths.append(path)
+    return paths
+
+
+def write_overview(ink: xr.DataArray, path: Path) -> Path:
+    """Write the mean over windows, reduced by averaging to at most 2,000 px, as a PNG."""
+    factor = max(1, -(-max(ink.shape[1:]) // OVERVIEW_SIDE))
+    height, width = (max(1, -(-side // factor)) for side in ink.shape[1:])
+    total = np.zeros((height, width))
+    count = np.zeros((height, width))
+    for window in ink.window.values:
+        plane = ink.sel(window=window)
+        for rows, columns in _blocks(plane):
+            values = plane.data[rows, columns].compute(scheduler="synchronous")
+            cells_y = np.arange(rows.start, rows.stop) // factor
+            cells_x = np.arange(columns.start, columns.stop) // factor
+            starts_y = np.flatnonzero(np.diff(cells_y, prepend=-1))
+            starts_x = np.flatnonzero(np.diff(cells_x, prepend=-1))
+            sums = np.add.reduceat(np.add.reduceat(values, starts_y, 0), starts_x, 1)
+            area = np.outer(_run_lengths(starts_y, values.shape[0]),
+                            _run_lengths(starts_x, values.shape[1]))  # fmt: skip
+            where = np.ix_(cells_y[starts_y], cells_x[starts_x])
+            total[where] += sums
+            count[where] += area
+    gray = (np.clip(total / count, 0, 1) * 255).astype(np.uint8)
+    write_gray_png(path, gray.shape, [gray])
+    return path
+
+
+def _run_lengths(starts: np.ndarray, end: int) -> np.ndarray:
+    """Return the length of each run that begins at ``starts``."""
+    lengths: np.ndarray = np.diff(starts, append=end)
+    return lengths
+
+
+def _blocks(plane: xr.DataArray) -> Iterator[tuple[slice, slice]]:
+    """Yield the (rows, columns) of each stored block of a (y, x) plane."""
+    for rows in _spans(plane.chunksizes["y"]):
+        for columns in _spans(plane.chunksizes["x"]):
+            yield rows, columns
+
+
+def _spans(sizes: tuple[int, ...]) -> Iterator[slice]:
+    """Yield the slice of each block along an axis."""
+    start = 0
+    for size in sizes:
+        yield slice(start, start + size)
+        start += size
+
+
+def _gray_bands(plane: xr.DataArray) -> Iterator[np.ndarray]:
+    """Yield row bands of the plane as 8-bit gray, float blocks one at a time."""
+    for rows in _spans(plane.chunksizes["y"]):
+        band = np.empty((rows.stop - rows.start, plane.sizes["x"]), np.uint8)
+        for columns in _spans(plane.chunksizes["x"]):
+            values = plane.data[rows, columns].compute(scheduler="synchronous")
+            band[:, columns] = (np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
+        yield band

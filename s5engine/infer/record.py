@@ -1,0 +1,57 @@
+"""The run record: everything needed to know what made an ink map."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from s5engine.errors import StoreError
+
+#: Packages whose versions can change a result.
+_PACKAGES = ("s5engine", "torch", "numpy", "dask", "zarr", "xarray", "imagecodecs",
+             "opencv-python-headless")  # fmt: skip
+
+RECORD_NAME = "run.json"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that take part."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed as a package"
+    return found
+
+
+def write_record(directory: Path, record: dict[str, Any]) -> None:
+    """Write ``run.json``, whole or not at all."""
+    path = directory / RECORD_NAME
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_record(directory: Path) -> dict[str, Any]:
+    """Return the record of a run.
+
+    Raises
+    ------
+    StoreError
+        If there is none, or it cannot be read.
+    """
+    path = directory / RECORD_NAME
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(
+            f"{directory} holds no run: it has no {RECORD_NAME}.",
+            "Name the folder that write_run or `s5 infer` wrote.",
+        ) from None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged: {error}.", "Write the run again.") from error
+    return record

@@ -1,0 +1,95 @@
+"""Find the tile predictions inside lazy ink, and put stored ones in their place.
+
+Ink may have been sliced or otherwise worked on by xarray's verbs: its graph still holds the step
+that runs the network. A run stores that step's blocks and lets the rest of the graph read them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine.geometry import TileAxis
+from s5engine.infer.graph import PREDICT_STEP, tiles_array
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+
+
+def recover_tiles(ink: xr.DataArray) -> xr.DataArray | None:
+    """Return the lazy tile predictions that lazy ink is blended from, or None if there are none.
+
+    Ink that lost its ``attrs`` on the way, or holds the network more than once, has none.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    attrs = ink.attrs
+    graph = getattr(ink.data, "dask", None)
+    step = _predict_layer(graph)
+    if step is None or not {"block", "tile", "windows", "reduction"} <= set(attrs):
+        return None
+    layer, name = step
+    axes = [
+        TileAxis(attrs[side], attrs["tile"], attrs["stride"], attrs["edge"])
+        for side in ("height", "width")
+    ]
+    size = (attrs["tile"] // attrs["reduction"],)
+    counts = [axis.blocks(step).tiles for axis, step in zip(axes, attrs["block"], strict=True)]
+    # A culled graph renames its layers, not its keys; an array wants both alike.
+    whole = HighLevelGraph(
+        dict(graph.layers) | {name: graph.layers[layer]},
+        dict(graph.dependencies) | {name: graph.dependencies[layer]},
+    )
+    data = da.Array(whole, name, ((len(attrs["windows"]),), *counts, size, size), dtype=np.float32)
+    return tiles_array(data, {k: v for k, v in attrs.items() if k != "taper"}, axes)
+
+
+def needed_blocks(ink: da.Array, tiles: da.Array) -> list[tuple[int, ...]]:
+    """Return the blocks of ``tiles`` that ``ink`` is made from, down the columns first.
+
+    Columns are the shorter way across a segment: neighbours that share borders come together.
+    """
+    from dask.core import flatten
+
+    culled = ink.dask.cull(set(flatten(ink.__dask_keys__())))
+    found = {key[1:] for key in culled.to_dict() if key[0] == tiles.name}
+    return sorted(found, key=lambda index: (index[2], index[1]))
+
+
+def replace_tiles(ink: xr.DataArray, tiles: xr.DataArray, stored: Any) -> xr.DataArray:
+    """Return the same ink, made from stored predictions instead of the network's.
+
+    Parameters
+    ----------
+    ink, tiles : DataArray
+        As `recover_tiles` took and gave them.
+    stored : zarr Array
+        The predictions, same shape as ``tiles``.
+    """
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    graph = ink.data.dask
+    step = _predict_layer(graph)
+    if step is None:
+        return ink
+    source = da.from_array(stored, chunks=tiles.chunks, name=tiles.data.name, inline_array=True)
+    layers = dict(graph.layers) | {step[0]: MaterializedLayer(source.dask.to_dict())}
+    needs = dict(graph.dependencies) | {step[0]: set()}
+    data = da.Array(
+        HighLevelGraph(layers, needs), ink.data.name, ink.data.chunks, dtype=ink.data.dtype
+    )
+    return ink.copy(data=data)
+
+
+def _predict_layer(graph: Any) -> tuple[str, str] | None:
+    """Return the name of the graph's layer that runs the network, and of its keys."""
+    layers = getattr(graph, "layers", {})
+    names = [name for name in layers if name.startswith(f"{PREDICT_STEP}-")]
+    if len(names) != 1:
+        return None
+    key = next(iter(layers[names[0]].get_output_keys()), None)
+    return None if key is None else (names[0], key[0])
