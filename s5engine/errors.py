@@ -59,6 +59,10 @@ class CheckpointError(S5Error, ValueError):
     """A checkpoint cannot be loaded, or does not fit the network."""
 
 
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no checkpoint at this path."""
+
+
 class BudgetError(S5Error, MemoryError):
     """The work cannot be done within the memory budget."""
 

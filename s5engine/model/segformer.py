@@ -4,6 +4,7 @@ Written from the paper (arXiv 2105.15203). The names of the modules are those of
 ``transformers`` 4.x implementation, because the checkpoints of 2025 spell their tensors so.
 Shapes in the comments: B images, C channels of a stage, h × w its size, N = h · w tokens.
 """
+# ruff: noqa: D102  (what `forward` does is what its class says it does)
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ DROP_PATH, HEAD_DROPOUT = 0.1, 0.1
 
 def to_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     """Return ``(B, h·w, C)`` tokens as a ``(B, C, h, w)`` map."""
-    return tokens.transpose(1, 2).unflatten(2, size)
+    return tokens.transpose(1, 2).reshape(*tokens.shape[::2], *size)
 
 
 def to_tokens(image: Tensor) -> Tensor:
@@ -80,7 +81,8 @@ class Projection(nn.Module):
         self.dense = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dense(x)  # type: ignore[no-any-return]
+        x = self.dense(x)
+        return x
 
 
 class Attention(nn.Module):
@@ -88,14 +90,14 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, reduction: int) -> None:
         super().__init__()
-        # The checkpoints call it "self", which no attribute of a method's first argument clashes
-        # with but every reader would stumble over: hence add_module.
+        # The checkpoints call it "self"; `self.self` would trip every reader.
         self.add_module("self", ReducedAttention(width, heads, reduction))
         self.output = Projection(width)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         x = self.get_submodule("self")(x, size)  # (B, N, C)
-        return self.output(x)  # type: ignore[no-any-return]
+        x = self.output(x)
+        return x
 
 
 class DepthwiseConv(nn.Module):
@@ -121,7 +123,8 @@ class MixMLP(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         x = self.dense1(x)  # (B, N, 4C)
         x = F.gelu(self.dwconv(x, size))  # (B, N, 4C)
-        return self.dense2(x)  # type: ignore[no-any-return]  # (B, N, C)
+        x = self.dense2(x)  # (B, N, C)
+        return x
 
 
 class DropPath(nn.Module):
@@ -152,7 +155,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         x = x + self.drop_path(self.attention(self.layer_norm_1(x), size))  # (B, N, C)
-        return x + self.drop_path(self.mlp(self.layer_norm_2(x), size))  # (B, N, C)
+        x = x + self.drop_path(self.mlp(self.layer_norm_2(x), size))  # (B, N, C)
+        return x
 
 
 class Encoder(nn.Module):
@@ -161,8 +165,8 @@ class Encoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         widths, depths = config.segformer_widths, config.segformer_depths
-        rates = torch.linspace(0, DROP_PATH, sum(depths), device="cpu").tolist()
-        drops = iter(rates)
+        # From 0 for the first block to DROP_PATH for the last, over all stages.
+        drops = iter(torch.linspace(0, DROP_PATH, sum(depths), device="cpu").tolist())
         inputs = (config.unetr_out_channels, *widths)
         self.patch_embeddings = nn.ModuleList(
             PatchEmbedding(inputs[i], widths[i], KERNELS[i], STRIDES[i]) for i in range(4)
@@ -213,6 +217,7 @@ class DecodeHead(nn.Module):
         self.classifier = nn.Conv2d(width, 1, kernel_size=1)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
+        x: Tensor
         size = maps[0].shape[2:]
         projected = [
             F.interpolate(project(stage), size=size, mode="bilinear", align_corners=False)
@@ -221,7 +226,8 @@ class DecodeHead(nn.Module):
         # The deepest stage comes first: so the public implementation stacks them.
         x = self.linear_fuse(torch.cat(projected[::-1], dim=1))  # (B, K, h, w)
         x = F.relu(self.batch_norm(x))  # (B, K, h, w)
-        return self.classifier(self.dropout(x))  # type: ignore[no-any-return]  # (B, 1, h, w)
+        x = self.classifier(self.dropout(x))  # (B, 1, h, w)
+        return x
 
 
 class Backbone(nn.Module):
@@ -232,7 +238,8 @@ class Backbone(nn.Module):
         self.encoder = Encoder(config)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return self.encoder(x)  # type: ignore[no-any-return]
+        maps: list[Tensor] = self.encoder(x)
+        return maps
 
 
 class SegFormer(nn.Module):
@@ -245,7 +252,8 @@ class SegFormer(nn.Module):
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decode_head(self.segformer(x))  # type: ignore[no-any-return]
+        x = self.decode_head(self.segformer(x))  # (B, 1, P/4, P/4)
+        return x
 
 
 def _initialise(module: nn.Module) -> None:

@@ -4,6 +4,7 @@ The names of the modules are the names of the tensors in the checkpoints of 2025
 ``block.0.block``. Shapes in the comments: B tiles, E the token width, (d, h, w) the grid of
 tokens, (D, H, W) = 16 · (d, h, w) the voxels; f1, f2, f3 and s0, s1 the decoder's channels.
 """
+# ruff: noqa: D102  (what `forward` does is what its class says it does)
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class PatchEmbedding(nn.Module):
         x = self.patch_embeddings(x)  # (B, 1, D, H, W) → (B, E, d, h, w)
         x = x.flatten(2).transpose(1, 2)  # (B, d·h·w, E)
         x = x + self.position_embeddings  # (B, d·h·w, E)
-        return self.dropout(x)  # type: ignore[no-any-return]
+        x = self.dropout(x)  # (B, d·h·w, E)
+        return x
 
 
 class MLP(nn.Module):
@@ -46,7 +48,8 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.w_1(x))  # (B, N, hidden)
-        return self.w_2(self.dropout(x))  # type: ignore[no-any-return]  # (B, N, E)
+        x = self.w_2(self.dropout(x))  # (B, N, E)
+        return x
 
 
 class Attention(nn.Module):
@@ -67,7 +70,8 @@ class Attention(nn.Module):
         key = split_heads(self.key(x), self.heads)  # (B, heads, N, E / heads)
         value = split_heads(self.value(x), self.heads)  # (B, heads, N, E / heads)
         x = attend(query, key, value, self.attn_dropout)  # (B, N, E)
-        return self.proj_dropout(self.out(x))  # type: ignore[no-any-return]  # (B, N, E)
+        x = self.proj_dropout(self.out(x))  # (B, N, E)
+        return x
 
 
 class TransformerBlock(nn.Module):
@@ -83,7 +87,8 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.attention_norm(x))  # (B, N, E)
-        return x + self.mlp(self.mlp_norm(x))  # (B, N, E)
+        x = x + self.mlp(self.mlp_norm(x))  # (B, N, E)
+        return x
 
 
 class Transformer(nn.Module):
@@ -105,8 +110,8 @@ class Transformer(nn.Module):
             x = block(x)  # (B, N, E)
             # One block may serve several outputs when there are few of them.
             for _ in range(self.output_layers.count(number)):
-                features.append(x.transpose(1, 2).unflatten(2, self.grid))  # (B, E, d, h, w)
-        return features
+                features.append(x.transpose(1, 2).reshape(*x.shape[::2], *self.grid))
+        return features  # each (B, E, d, h, w)
 
 
 class Conv(nn.Module):
@@ -117,7 +122,8 @@ class Conv(nn.Module):
         self.block = nn.Conv3d(channels_in, channels_out, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)  # type: ignore[no-any-return]
+        x = self.block(x)
+        return x
 
 
 class Deconv(nn.Module):
@@ -128,7 +134,8 @@ class Deconv(nn.Module):
         self.block = nn.ConvTranspose3d(channels_in, channels_out, kernel_size=2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)  # type: ignore[no-any-return]
+        x = self.block(x)
+        return x
 
 
 class ConvBlock(nn.Module):
@@ -143,7 +150,8 @@ class ConvBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)  # type: ignore[no-any-return]
+        x = self.block(x)
+        return x
 
 
 class DeconvBlock(nn.Module):
@@ -159,7 +167,8 @@ class DeconvBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(x)  # type: ignore[no-any-return]
+        x = self.block(x)
+        return x
 
 
 class UNETR(nn.Module):
@@ -203,4 +212,5 @@ class UNETR(nn.Module):
         side = self.decoder3(z3)  # (B, f3, 8d, 8h, 8w)
         u = self.decoder3_upsampler(torch.cat([side, u], dim=1))  # (B, s1, D, H, W)
         side = self.decoder0(x)  # (B, s1, D, H, W)
-        return self.decoder0_header(torch.cat([side, u], dim=1))  # type: ignore[no-any-return]
+        x = self.decoder0_header(torch.cat([side, u], dim=1))  # (B, C, D, H, W)
+        return x

@@ -1,4 +1,5 @@
 """UNETR-SF: 16 layers of papyrus in, an ink map at a quarter of the size out."""
+# ruff: noqa: D102  (what `forward` does is what its class says it does)
 
 from __future__ import annotations
 

@@ -1,0 +1,259 @@
+"""Reading and writing the checkpoints of 2025: PyTorch Lightning's ``.ckpt`` files.
+
+Nothing here contacts a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import uuid
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError
+from s5engine.model.config import NetworkConfig
+from s5engine.model.tensor_names import network_tensors
+from s5engine.model.unetr_segformer import UnetrSegformer
+
+#: The Lightning whose file layout is written (its releases read each other's).
+_LIGHTNING_VERSION = "2.5.1"
+#: How many tensor names an error shows.
+_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds, checked.
+
+    Attributes
+    ----------
+    config : NetworkConfig
+        The network's sizes.
+    tensors : dict of Tensor
+        The network's weights by the names of 2025; on the CPU, mapped from the file.
+    contents : dict
+        Everything in the file: ``epoch``, ``hyper_parameters``, optimizer states, …
+    path : Path
+    sha256 : str
+        Of the file.
+    """
+
+    config: NetworkConfig
+    tensors: dict[str, Tensor] = field(repr=False)
+    contents: dict[str, Any] = field(repr=False)
+    path: Path
+    sha256: str
+
+    def network(self) -> UnetrSegformer:
+        """Return the plain network with these weights, on the CPU, in eval mode."""
+        with torch.device("meta"):  # no weights are drawn that would be overwritten
+            network = UnetrSegformer(self.config)
+        wanted = network.state_dict()
+        # Cloned, because the file behind a mapped tensor may change.
+        weights = {
+            name: self.tensors[name].to(like.dtype, copy=True).contiguous()
+            for name, like in wanted.items()
+        }
+        network.load_state_dict(weights, assign=True)
+        return network.eval()
+
+
+def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Checkpoint:
+    """Read and check a ``.ckpt`` file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    trust : bool
+        If true, objects of any class are unpickled. This **runs code** that is in the file: only
+        for files whose origin you trust. By default only tensors and plain values are read.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        If there is no such file.
+    CheckpointError
+        If it is not a checkpoint, holds another architecture, needs ``trust``, or its tensors do
+        not fit or are not finite.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise CheckpointNotFoundError(f"There is no checkpoint at {str(file)!r}.")
+    contents = _load(file, trust)
+    for key in ("state_dict", "hyper_parameters"):
+        if not isinstance(contents, Mapping) or key not in contents:
+            raise CheckpointError(
+                f"{str(file)!r} is a PyTorch file, but not a Lightning checkpoint: it holds no "
+                f"{key!r}.",
+                "Wrap a network of your own with s5.wrap_model(network, tile=…).",
+            )
+    config = NetworkConfig.from_hyper_parameters(_flat(contents["hyper_parameters"]))
+    tensors = network_tensors(contents["state_dict"])
+    _check_tensors(tensors, config, file)
+    return Checkpoint(config, tensors, dict(contents), file, file_sha256(file))
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str], network: torch.nn.Module, config: NetworkConfig, **extra: Any
+) -> Path:
+    """Write a network as a 2025 checkpoint, under its final name only when complete.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; an existing one is replaced.
+    network : Module
+        A `UnetrSegformer`, compiled or not.
+    config : NetworkConfig
+        Its sizes.
+    **extra
+        Further entries, such as ``epoch``, ``global_step``, ``optimizer_states``; tensors and
+        plain values only. ``hyper_parameters`` is merged with the sizes.
+
+    Returns
+    -------
+    Path
+        Where it lies.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If an entry is not made of tensors and plain values: such a file could only be read back
+        with ``trust=True``.
+    CheckpointError
+        If the network's tensors do not fit ``config`` or are not finite.
+    """
+    file = Path(path)
+    tensors = {k: v.detach().cpu() for k, v in network_tensors(network.state_dict()).items()}
+    _check_tensors(tensors, config, file)
+    contents = {
+        "epoch": 0,
+        "global_step": 0,
+        **extra,
+        "pytorch-lightning_version": _LIGHTNING_VERSION,
+        "state_dict": {f"model.{name}": tensor for name, tensor in tensors.items()},
+        "hyper_parameters": {
+            **extra.get("hyper_parameters", {}),
+            **config.to_hyper_parameters(),
+        },
+    }
+    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with partial.open("wb") as stream:
+            torch.save(contents, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if foreign := _foreign_classes(partial):
+            raise InvalidArgumentError(
+                f"A checkpoint holds tensors and plain values, not objects of {foreign}.",
+                "Convert them first, for example with float(…) or str(…).",
+            )
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    return file
+
+
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256 as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _load(file: Path, trust: bool) -> Any:
+    if not file.is_file() or not zipfile.is_zipfile(file):
+        raise CheckpointError(f"{str(file)!r} is not a PyTorch checkpoint, or is cut off.")
+    try:
+        if not trust and (foreign := _foreign_classes(file)):
+            raise CheckpointError(
+                f"{str(file)!r} holds more than tensors and plain values: objects of {foreign}.",
+                "Unpickling them can run code. If you trust where the file comes from, load it "
+                "with trust=True.",
+            )
+        # Mapped, so that optimizer states three times the network's size are never read.
+        return torch.load(file, map_location="cpu", weights_only=not trust, mmap=True)
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(
+            f"{str(file)!r} holds an object whose class is not installed here: {error}."
+        ) from error
+    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{str(file)!r} is not a PyTorch checkpoint, or is damaged: {_first_line(error)}"
+        ) from error
+
+
+def _foreign_classes(file: Path) -> list[str]:
+    """Return the classes that a safe load would refuse, found without unpickling anything."""
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(file)))
+    except ValueError as error:
+        raise CheckpointError(f"{str(file)!r} is not a checkpoint: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _flat(parameters: Any) -> Mapping[str, Any]:
+    """Return hyper-parameters as a mapping, also when they were saved as a namespace."""
+    if isinstance(parameters, Mapping):
+        return parameters
+    if hasattr(parameters, "__dict__"):
+        return dict(vars(parameters))
+    raise CheckpointError(
+        f"The checkpoint's hyper_parameters are of type {type(parameters).__name__}, not a dict."
+    )
+
+
+def _check_tensors(tensors: Mapping[str, Any], config: NetworkConfig, file: Path) -> None:
+    with torch.device("meta"):
+        wanted = UnetrSegformer(config).state_dict()
+    problems = [
+        _listed("missing", [name for name in wanted if name not in tensors]),
+        _listed("unexpected", [name for name in tensors if name not in wanted]),
+        _listed("of another shape", _misfits(tensors, wanted)),
+    ]
+    if any(problems):
+        raise CheckpointError(
+            f"The tensors in {str(file)!r} do not fit the network that its hyper-parameters "
+            f"describe: {'; '.join(filter(None, problems))}."
+        )
+    bad = [
+        name
+        for name, tensor in tensors.items()
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+    ]
+    if bad:
+        raise CheckpointError(
+            f"{_listed('tensors with NaN or infinite weights', bad)} in {str(file)!r}.",
+            "The training that wrote them had diverged; take an earlier checkpoint.",
+        )
+
+
+def _misfits(tensors: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> list[str]:
+    misfits = []
+    for name in wanted.keys() & tensors.keys():
+        given, like = tensors[name], wanted[name]
+        if not isinstance(given, Tensor):
+            misfits.append(f"{name} (a {type(given).__name__})")
+        elif given.shape != like.shape:
+            misfits.append(f"{name} {tuple(given.shape)} instead of {tuple(like.shape)}")
+        elif given.is_floating_point() != like.is_floating_point():
+            misfits.append(f"{name} {given.dtype} instead of {like.dtype}")
+    return sorted(misfits)
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f", … and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}"
