@@ -89,12 +89,9 @@ def _layout(record: VolumeRecord) -> dict[str, Any]:
     chunks = (layers, CHUNK, CHUNK)
     wide = record.dtype != "uint8"
     if record.zarr_format == 2:
-        from numcodecs import Blosc
-
-        shuffle = Blosc.BITSHUFFLE if wide else Blosc.NOSHUFFLE
         return {
             "chunks": chunks,
-            "compressors": Blosc(cname="zstd", clevel=1, shuffle=shuffle),
+            "compressors": {"id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 2 * wide},
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
             # xarray reads the names of a v2 array's dimensions here.
             "attributes": {"_ARRAY_DIMENSIONS": list("zyx")},
@@ -129,7 +126,7 @@ def mark_complete(path: Path) -> None:
 
     try:
         group = zarr.open_group(path, mode="r+")
-        own = dict(group.attrs["s5engine"])  # type: ignore[call-overload, arg-type]
+        own = dict(group.attrs["s5engine"])  # type: ignore[arg-type]
         group.update_attributes({"s5engine": {**own, "complete": True}})
     except OSError as error:
         raise StoreError(

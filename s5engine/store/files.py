@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
+    from s5engine.source.address import StorageOptions
     from s5engine.source.stack import LayerStack
 
 #: Files that make a folder a zarr node.
@@ -30,7 +30,7 @@ def is_remote(store: str | Path) -> bool:
 
 
 def open_zarr_node(
-    store: str | Path, storage_options: Mapping[str, Any] | None = None
+    store: str | Path, storage_options: StorageOptions | None = None
 ) -> zarr.Array[Any] | zarr.Group | None:
     """Open the zarr array or group at ``store`` for reading; None if there is none.
 
@@ -62,7 +62,7 @@ def open_zarr_node(
         ) from error
 
 
-def _remote_store(url: str, storage_options: Mapping[str, Any] | None) -> Any:
+def _remote_store(url: str, storage_options: StorageOptions | None) -> Any:
     """Return a read-only zarr store on fsspec; S3 is read anonymously unless told otherwise."""
     from zarr.storage import FsspecStore
 
@@ -80,7 +80,7 @@ class LayerArray:
     """
 
     def __init__(
-        self, source: str | Path, storage_options: Mapping[str, Any] | None, stack: LayerStack
+        self, source: str | Path, storage_options: StorageOptions | None, stack: LayerStack
     ) -> None:
         self._source = source
         self._options = storage_options
@@ -94,9 +94,7 @@ class LayerArray:
         self._use(stack)
 
     @classmethod
-    def open(
-        cls, source: str | Path, storage_options: Mapping[str, Any] | None = None
-    ) -> LayerArray:
+    def open(cls, source: str | Path, storage_options: StorageOptions | None = None) -> LayerArray:
         """Open the layers at ``source``."""
         from s5engine.source.stack import open_stack
 
@@ -139,7 +137,7 @@ def band_rows(layers: int, height: int, width: int, itemsize: int, row_step: int
 
 
 def open_layers(
-    source: str | Path, *, storage_options: Mapping[str, Any] | None = None
+    source: str | Path, *, storage_options: StorageOptions | None = None
 ) -> xr.DataArray:
     """Open a folder of layers as a lazy volume whose blocks are bands of rows.
 

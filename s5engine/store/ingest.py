@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +23,14 @@ from s5engine.store.create import (
 )
 from s5engine.store.files import is_remote
 from s5engine.store.ome import VolumeRecord, ZarrFormat
-from s5engine.store.plan import SHARD_WIDTH, WRITERS, IngestPlan, plan_ingest
+from s5engine.store.plan import (
+    SHARD_WIDTH,
+    WRITERS,
+    BandPlan,
+    in_flight,
+    plan_ingest,
+    row_bands,
+)
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
 from s5engine.store.volume import open_volume
 
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
+    from s5engine.source.address import StorageOptions
     from s5engine.source.listing import LayerIndex
     from s5engine.source.stack import LayerStack
 
@@ -43,7 +51,7 @@ def ingest(
     box: Sequence[int] | None = None,
     resume: bool = True,
     budget: int | str | None = None,
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: StorageOptions | None = None,
     zarr_format: ZarrFormat = 3,
     progress: bool = True,
 ) -> xr.DataArray:
@@ -169,14 +177,16 @@ def _wanted(stack: LayerStack, box: Box, zarr_format: ZarrFormat) -> VolumeRecor
 
 def _plan(
     stack: LayerStack, wanted: VolumeRecord, budget: int, band_height: int | None
-) -> IngestPlan:
+) -> BandPlan:
     box = Box(*wanted.box)
     return plan_ingest(
         (len(wanted.layers), box.height, box.width),
         np.dtype(wanted.dtype).itemsize,
         budget=budget,
         base=current_rss(),
-        source_bytes=lambda rows, ahead: stack.overhead_bytes(rows, box.x0, box.x1, ahead=ahead),
+        source_bytes=lambda rows: stack.overhead_bytes(
+            row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget)
+        ),
         band_height=band_height,
     )
 
@@ -185,7 +195,7 @@ def _fill(
     stack: LayerStack,
     path: Path,
     wanted: VolumeRecord,
-    plan: IngestPlan,
+    plan: BandPlan,
     found: VolumeRecord | None,
     *,
     resume: bool,
@@ -223,7 +233,7 @@ def _write_bands(
     stack: LayerStack,
     path: Path,
     box: Box,
-    plan: IngestPlan,
+    plan: BandPlan,
     bands: Sequence[tuple[int, int]],
 ) -> Iterator[tuple[int, int]]:
     """Write each band, and yield it when it is on disk."""
@@ -231,7 +241,9 @@ def _write_bands(
         return
     array = open_level(path)
     in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in bands]
-    incoming = stack.iter_bands(in_segment, box.x0, box.x1, ahead=plan.ahead)
+    incoming = stack.iter_bands(
+        in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget)
+    )
     with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:  # type: ignore[type-var]
         for y0, y1 in bands:
             (top, _), pixels = next(incoming)

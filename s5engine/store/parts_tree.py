@@ -88,10 +88,11 @@ def _tree_of(path: Path) -> Path | None:
 
 def is_parts_tree(path: Path) -> bool:
     """Return whether ``path`` is a segment's folder with parts, a tree of parts, or one part."""
-    return _is_part(path) or _tree_of(path) is not None
+    return is_part(path) or _tree_of(path) is not None
 
 
-def _is_part(path: Path) -> bool:
+def is_part(path: Path) -> bool:
+    """Return whether ``path`` is the folder of one part."""
     return bool(_PART_NAME.fullmatch(path.name)) and (path / "layers").is_dir()
 
 
@@ -137,14 +138,14 @@ def open_parts_tree(path: str | Path) -> xr.DataArray:
         If parts are missing in between, or do not fit together.
     """
     path = Path(path).absolute()
-    tree = path.parent if _is_part(path) else _tree_of(path)
+    tree = path.parent if is_part(path) else _tree_of(path)
     if tree is None:
         raise StoreError(
             f"There are no parts in {path}.",
             "Give the folder that holds <segment>_<NN>/layers/ folders.",
         )
     parts = find_parts(tree)
-    if _is_part(path):
+    if is_part(path):
         parts = {number: folder for number, folder in parts.items() if folder == path}
     numbers = sorted(parts)
     if numbers != list(range(numbers[0], numbers[-1] + 1)):

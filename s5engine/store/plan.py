@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from s5engine.budget import format_bytes
 from s5engine.errors import BudgetError
@@ -20,10 +19,12 @@ WRITERS = 2
 #: Memory of one writer ÷ pixels of one shard: its encoded chunks, the file put together of
 #: them, and what the allocator keeps (measured: 1.2 for pixels that do not compress).
 ENCODE_COPIES = 3.0
+#: Copies of a part's rows of one layer that a writer holds: cut out, and looked up.
+PART_COPIES = 2
 
 
 @dataclass(frozen=True)
-class IngestPlan:
+class BandPlan:
     """How a volume is cut into bands, and what memory that takes at most.
 
     Attributes
@@ -33,12 +34,12 @@ class IngestPlan:
     itemsize : int
         Bytes per pixel.
     band_height : int
-        Rows of a band, which is the height of a shard, px.
+        Rows of a band, px. For an ingest this is the height of a shard.
     ahead : int
         Bands that are fetched while one is written.
-    base, band_bytes, source_bytes, encode_bytes : int
-        Bytes that the process holds already; of one band; of the source's own buffers; of the
-        writers' buffers.
+    base, source_bytes, write_bytes : int
+        Bytes that the process holds already, that reading takes beside the bands, and that
+        writing takes.
     budget : int
         Bytes that may be used.
     """
@@ -51,13 +52,13 @@ class IngestPlan:
     ahead: int
     base: int
     source_bytes: int
+    write_bytes: int
     budget: int
 
     @property
     def bands(self) -> tuple[tuple[int, int], ...]:
         """Row ranges ``(y0, y1)`` of the bands, half-open, relative to the volume."""
-        starts = range(0, self.height, self.band_height)
-        return tuple((y, min(y + self.band_height, self.height)) for y in starts)
+        return tuple(row_bands(0, self.height, self.band_height))
 
     @property
     def band_bytes(self) -> int:
@@ -65,16 +66,10 @@ class IngestPlan:
         return self.layers * min(self.band_height, self.height) * self.width * self.itemsize
 
     @property
-    def encode_bytes(self) -> int:
-        """Bytes of the writers' buffers."""
-        shard = self.layers * self.band_height * SHARD_WIDTH * self.itemsize
-        return int(WRITERS * ENCODE_COPIES * shard)
-
-    @property
     def projected_peak(self) -> int:
-        """Largest resident memory of the process while it ingests, bytes."""
+        """Largest resident memory of the process while it is at work, bytes."""
         bands = (1 + self.ahead) * self.band_bytes
-        return self.base + bands + self.source_bytes + self.encode_bytes
+        return self.base + bands + self.source_bytes + self.write_bytes
 
     @property
     def fits(self) -> bool:
@@ -89,13 +84,23 @@ class IngestPlan:
             f" ({self.layers} layers × {min(self.band_height, self.height)} rows × {self.width} px"
             f" × {self.itemsize} B)"
             f" + {format_bytes(self.source_bytes)} to read"
-            f" + {format_bytes(self.encode_bytes)} to write"
+            f" + {format_bytes(self.write_bytes)} to write"
             f" = {format_bytes(self.projected_peak)}"
         )
 
 
-#: Bytes that the source needs beside the band arrays, for a band height and bands ahead.
-SourceBytes = Callable[[int, int], int]
+#: Bytes that reading needs beside the band arrays, for a band height.
+SourceBytes = Callable[[int], int]
+
+
+def row_bands(y0: int, y1: int, rows: int) -> list[tuple[int, int]]:
+    """Cut the rows ``y0``…``y1`` into bands of ``rows``, the last one of what remains."""
+    return [(y, min(y + rows, y1)) for y in range(y0, y1, rows)]
+
+
+def in_flight(budget: int) -> int:
+    """Return the compressed bytes that may be on their way: little of the budget, and enough."""
+    return max(4 * 2**20, min(64 * 2**20, budget // 16))
 
 
 def plan_ingest(
@@ -104,10 +109,10 @@ def plan_ingest(
     *,
     budget: int,
     base: int,
-    source_bytes: SourceBytes = lambda rows, ahead: 0,
-    band_height: Literal[1024, 512, 256, 128] | int | None = None,
-) -> IngestPlan:
-    """Choose the highest bands whose projected peak stays within the budget.
+    source_bytes: SourceBytes = lambda rows: 0,
+    band_height: int | None = None,
+) -> BandPlan:
+    """Choose the highest bands of whole shards whose projected peak stays within the budget.
 
     One band is fetched while another is written, as long as bands of 128 rows at least fit twice;
     else one at a time.
@@ -121,7 +126,7 @@ def plan_ingest(
     budget, base : int
         Bytes that may be used in all, and that the process holds already.
     source_bytes : callable
-        ``(rows, ahead)`` → bytes that reading such bands takes beside their arrays.
+        ``rows`` → bytes that reading bands of so many rows takes beside their arrays.
     band_height : int, optional
         The height that an interrupted ingest began with, and therefore keeps.
 
@@ -131,31 +136,93 @@ def plan_ingest(
         If not even the smallest bands, one at a time, fit; with the arithmetic and the smallest
         budget that would do.
     """
-    heights = BAND_HEIGHTS if band_height is None else (band_height,)
-    choices = [(rows, ahead) for ahead in (1, 0) for rows in heights]
-    # Without reading ahead only the smallest bands are worth it: a higher one fits twice if halved.
-    choices = choices[: len(heights)] + choices[-1:]
-    plans = [
-        IngestPlan(*shape, itemsize, rows, ahead, base, source_bytes(rows, ahead), budget)
-        for rows, ahead in choices
-    ]
-    for plan in plans:
-        if plan.fits:
-            return plan
-    least = min(plans, key=lambda plan: plan.projected_peak)
+    shard_row = shape[0] * SHARD_WIDTH * itemsize
+    plans = _plans(
+        shape,
+        itemsize,
+        heights=BAND_HEIGHTS if band_height is None else (band_height,),
+        budget=budget,
+        base=base,
+        source_bytes=source_bytes,
+        write_bytes=lambda rows: int(WRITERS * ENCODE_COPIES * rows * shard_row),
+    )
     begun = (
         ""
         if band_height is None
-        else " The store was begun with this band height; resume=False "
-        "starts afresh with lower bands."
+        else (
+            f" The store was begun with bands of {band_height} rows and keeps them; resume=False "
+            "starts afresh."
+        )
     )
+    return _first_fitting(plans, "The ingest", begun)
+
+
+def plan_split(
+    shape: tuple[int, int, int],
+    itemsize: int,
+    *,
+    part_width: int,
+    budget: int,
+    base: int,
+    source_bytes: SourceBytes = lambda rows: 0,
+) -> BandPlan:
+    """Choose the highest bands for cutting parts, as `plan_ingest` does for shards.
+
+    Raises
+    ------
+    BudgetError
+        If not even bands of 16 rows, one at a time, fit.
+    """
+    plans = _plans(
+        shape,
+        itemsize,
+        heights=(*BAND_HEIGHTS, 64, 32, 16),
+        budget=budget,
+        base=base,
+        source_bytes=source_bytes,
+        write_bytes=lambda rows: WRITERS * PART_COPIES * rows * part_width * itemsize,
+    )
+    return _first_fitting(plans, "Cutting the parts", "")
+
+
+def _plans(
+    shape: tuple[int, int, int],
+    itemsize: int,
+    *,
+    heights: Sequence[int],
+    budget: int,
+    base: int,
+    source_bytes: SourceBytes,
+    write_bytes: Callable[[int], int],
+) -> list[BandPlan]:
+    """Return the possible plans, best first.
+
+    Without reading ahead only the lowest bands are worth it: a higher one fits twice if halved.
+    """
+    choices = [(rows, 1) for rows in heights] + [(heights[-1], 0)]
+    return [
+        BandPlan(
+            *shape,
+            itemsize,
+            band_height=rows,
+            ahead=ahead,
+            base=base,
+            source_bytes=source_bytes(rows),
+            write_bytes=write_bytes(rows),
+            budget=budget,
+        )
+        for rows, ahead in choices
+    ]
+
+
+def _first_fitting(plans: Sequence[BandPlan], what: str, note: str) -> BandPlan:
+    fitting = next((plan for plan in plans if plan.fits), None)
+    if fitting is not None:
+        return fitting
+    least = min(plans, key=lambda plan: plan.projected_peak)
+    # A little more than the sum: the process will not be exactly as large at the next start.
+    enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
     raise BudgetError(
-        f"The ingest does not fit into {format_bytes(budget)}: {least.arithmetic()}.{begun}",
-        f"Give a budget of at least {_rounded_up(least.projected_peak)}, or a narrower box or "
-        "fewer layers.",
+        f"{what} does not fit into {format_bytes(least.budget)}: {least.arithmetic()}.{note}",
+        f'Give a budget of at least "{enough} MiB", a narrower box or fewer layers.',
     )
-
-
-def _rounded_up(size: int) -> str:
-    """Return the size in whole MiB, rounded up, with a margin for the next start's base."""
-    return f"{-(-size * 21 // 20) // 2**20 + 1} MiB"

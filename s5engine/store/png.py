@@ -1,4 +1,9 @@
-"""Write 8-bit gray PNGs of any size row band by row band."""
+"""A gray PNG written row by row, so that a mask of any size needs little memory.
+
+References
+----------
+Portable Network Graphics (PNG) Specification, third edition, W3C.
+"""
 
 from __future__ import annotations
 
@@ -9,66 +14,40 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-
-from s5engine.errors import InvalidArgumentError
-
-#: A PNG's sides are 31-bit numbers (PNG specification, IHDR).
-_LARGEST_SIDE = 2**31 - 1
+import numpy.typing as npt
 
 
-def write_gray_png(path: Path, shape: tuple[int, int], bands: Iterable[np.ndarray]) -> None:
-    """Write a PNG from row bands, holding one band at a time; whole or not at all.
+def write_gray_png(
+    path: Path, shape: tuple[int, int], bands: Iterable[npt.NDArray[np.uint8]]
+) -> None:
+    """Write an 8-bit gray PNG at once, from bands of rows.
 
     Parameters
     ----------
     path : Path
-        The file; it is written under a ``.partial`` name and renamed when it is whole.
-    shape : (int, int)
-        Height and width, px.
-    bands : iterable of (rows, width) uint8 ndarray
-        From top to bottom, ``height`` rows in all.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If the size is no PNG's, or the bands do not add up to it.
+        Where it goes; until it is whole it has a temporary name.
+    shape : (height, width)
+        Pixels.
+    bands : iterable of (rows, width) uint8 arrays
+        From the top, ``height`` rows in all.
     """
     height, width = shape
-    if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
-        raise InvalidArgumentError(f"A PNG cannot be {height} × {width} px.")
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
+    temporary = path.with_name(f"{path.name}.partial")
+    with temporary.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
-        # Width, height, 8 bits, gray, and the only compression, filter and no interlacing.
         _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-        written = _rows(file, width, bands)
+        packer = zlib.compressobj(6)
+        for band in bands:
+            # Each row begins with its filter: 0, none.
+            lines = np.zeros((band.shape[0], width + 1), np.uint8)
+            lines[:, 1:] = band
+            _chunk(file, b"IDAT", packer.compress(lines.tobytes()))
+        _chunk(file, b"IDAT", packer.flush())
         _chunk(file, b"IEND", b"")
-    if written != height:
-        partial.unlink()
-        raise InvalidArgumentError(f"{written} rows were given for a PNG of {height}.")
-    partial.replace(path)
-
-
-def _rows(file: BinaryIO, width: int, bands: Iterable[np.ndarray]) -> int:
-    """Write all rows as IDAT chunks; return how many there were."""
-    packer = zlib.compressobj(4)
-    written = 0
-    for band in bands:
-        if band.dtype != np.uint8 or band.ndim != 2 or band.shape[1] != width:
-            raise InvalidArgumentError(
-                f"A band of {band.shape} {band.dtype} does not belong in a gray PNG {width} wide."
-            )
-        # Each row begins with its filter's number: 0, as it is.
-        rows = np.zeros((len(band), width + 1), np.uint8)
-        rows[:, 1:] = band
-        if data := packer.compress(rows.data):
-            _chunk(file, b"IDAT", data)
-        written += len(band)
-    _chunk(file, b"IDAT", packer.flush())
-    return written
+    temporary.replace(path)
 
 
 def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:
-    """Write one PNG chunk: length, kind, data, checksum."""
-    file.write(struct.pack(">I", len(data)) + kind + data)
-    file.write(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+    if data or kind != b"IDAT":
+        checksum = zlib.crc32(kind + data)
+        file.write(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum))

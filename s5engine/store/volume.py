@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.errors import StoreError
+from s5engine.store import parts_tree
 from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
 
 if TYPE_CHECKING:
     import xarray as xr
     import zarr
+
+    from s5engine.source.address import StorageOptions
 
 #: Side of a block, px, as near as whole shards or chunks allow.
 BLOCK_SIDE = 1024
@@ -24,7 +27,7 @@ BLOCK_BYTES = 256 * 2**20
 def open_volume(
     store: str | Path,
     *,
-    storage_options: Mapping[str, Any] | None = None,
+    storage_options: StorageOptions | None = None,
     partial: bool = False,
 ) -> xr.DataArray:
     """Open a surface volume, lazily; only metadata is read.
@@ -53,7 +56,6 @@ def open_volume(
     StoreError
         If nothing is there, it is unfinished, or it is not a volume of whole or real numbers.
     """
-    from s5engine.store import parts_tree
     from s5engine.store.files import open_layers, open_zarr_node
 
     node = open_zarr_node(store, storage_options)
@@ -65,9 +67,14 @@ def open_volume(
                 f"There is no volume at {store}.",
                 "Check the path; `ingest` makes a store from layer files.",
             )
-        if parts_tree.is_parts_tree(Path(store)):
+        # A segment's folder that has its whole layers too is opened as these.
+        if parts_tree.is_parts_tree(Path(store)) and not _has_layers(Path(store)):
             return parts_tree.open_parts_tree(store)
     return open_layers(store, storage_options=storage_options)
+
+
+def _has_layers(folder: Path) -> bool:
+    return (folder / "layers").is_dir() and not parts_tree.is_part(folder)
 
 
 def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool) -> xr.DataArray:
