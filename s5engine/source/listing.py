@@ -1,0 +1,275 @@
+"""Finding the layers of a segment: index pages over HTTP, local folders, any fsspec folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+
+from s5engine.errors import SourceError, SourceNotFoundError
+from s5engine.source.address import (
+    StorageOptions,
+    child,
+    is_http,
+    local_path,
+    open_filesystem,
+    shown,
+)
+from s5engine.source.http import HttpClient
+from s5engine.source.retry import RetryPolicy
+
+_LAYER = re.compile(r"(\d+)\.(tif|tiff|jpg|jpeg|png)", re.IGNORECASE)
+_PIECE = re.compile(r"(\d+)\.part(\d+)\.(tif|tiff|jpg|jpeg|png)", re.IGNORECASE)
+_FOLDER = "layers"
+
+
+@dataclass(frozen=True)
+class LayerFile:
+    """One layer's file: its number, its address and its name in the folder."""
+
+    number: int
+    url: str
+    name: str
+
+
+class LayerIndex(Mapping[int, LayerFile]):
+    """The layer files of a segment by layer number, ascending; immutable.
+
+    Attributes
+    ----------
+    url : str
+        The folder that holds them.
+    segment : str
+        Name of the segment: of the folder above ``layers``.
+    storage_options : dict or None
+        How to reach them, as for fsspec.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[int, LayerFile],
+        url: str,
+        *,
+        segment: str,
+        storage_options: StorageOptions | None = None,
+    ) -> None:
+        self._files = MappingProxyType(dict(sorted(files.items())))
+        self.url, self.segment = url, segment
+        self.storage_options = storage_options
+
+    def __getitem__(self, number: int) -> LayerFile:
+        return self._files[number]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __repr__(self) -> str:
+        numbers = list(self)
+        return (
+            f"<LayerIndex {self.segment}: layers {numbers[0]}–{numbers[-1]} at {shown(self.url)}>"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (dict(self._files), self.url, self.segment, self.storage_options)
+
+
+def _rebuild(
+    files: dict[int, LayerFile], url: str, segment: str, options: StorageOptions | None
+) -> LayerIndex:
+    return LayerIndex(files, url, segment=segment, storage_options=options)
+
+
+def list_layers(
+    url: str | Path,
+    *,
+    storage_options: StorageOptions | None = None,
+    retry: RetryPolicy | None = None,
+) -> LayerIndex:
+    """Return the layer files in a folder.
+
+    Parameters
+    ----------
+    url : str or Path
+        A folder of layer files (``00.tif``, ``1.tif``, ``02.png`` …), or a segment's folder with
+        ``layers/`` in it: a local path, an ``http(s)://`` index page, or any address that fsspec
+        knows, ``s3://`` for example (read anonymously unless ``storage_options`` say otherwise).
+        Files whose name is not a number are left out.
+    storage_options : dict, optional
+        Passed to fsspec.
+    retry : RetryPolicy, optional
+        How failed requests are repeated.
+
+    Returns
+    -------
+    LayerIndex
+        Layer number → file.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such folder, or it has no layers.
+    SourceError
+        If it cannot be read, layers are missing in the sequence, or two files are the same layer.
+    MissingExtraError
+        If a package for this kind of address is missing.
+    """
+    base = str(url)
+    if is_http(base):
+        client = HttpClient(storage_options, retry or RetryPolicy())
+        try:
+            base, names = _enter(base, lambda folder: _http_names(folder, client))
+        finally:
+            client.close()
+    elif (path := local_path(base)) is not None:
+        base, names = _enter(str(path), _local_names)
+    else:
+        base, names = _enter(base, lambda folder: _fsspec_names(folder, storage_options))
+    return _index(base, names, storage_options)
+
+
+def _enter(base: str, names_of: Any) -> tuple[str, list[str]]:
+    """List ``base``, or ``layers/`` in it if that is where the layers are."""
+    names: list[str] = names_of(base)
+    if f"{_FOLDER}/" in names and not any(_LAYER.fullmatch(n) for n in names):
+        base = child(base, _FOLDER)
+        names = names_of(base)
+    return base, names
+
+
+# --- the three kinds of folders: file names, and folder names with a slash at the end ----------
+
+
+def _local_names(folder: str) -> list[str]:
+    path = Path(folder)
+    if not path.is_dir():
+        what = "is a file, not a folder" if path.exists() else "does not exist"
+        raise SourceNotFoundError(f"{path} {what}.", "Give the folder that holds the layer files.")
+    return [p.name + "/" * p.is_dir() for p in path.iterdir()]
+
+
+def _fsspec_names(folder: str, options: StorageOptions | None) -> list[str]:
+    filesystem, path = open_filesystem(folder, options)
+    try:
+        found = filesystem.ls(path, detail=True)
+    except FileNotFoundError as error:
+        raise SourceNotFoundError(
+            f"{shown(folder)} does not exist.", "Check the address."
+        ) from error
+    except OSError as error:
+        raise SourceError(
+            f"{shown(folder)} cannot be listed: {error}.", "Check the address and storage_options."
+        ) from error
+    ends = ("/" if entry["type"] == "directory" else "" for entry in found)
+    return [
+        str(entry["name"]).rstrip("/").rpartition("/")[2] + end
+        for entry, end in zip(found, ends, strict=True)
+    ]
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Collect the address of a link."""
+        self.links += [value for key, value in attrs if tag == "a" and key == "href" and value]
+
+
+def _http_names(folder: str, client: HttpClient) -> list[str]:
+    parts = urlsplit(folder)
+    text, final = client.page(parts._replace(path=parts.path.rstrip("/") + "/").geturl())
+    parser = _Links()
+    parser.feed(text)
+    return list(children(final, parser.links))
+
+
+def children(page: str, links: list[str]) -> Iterator[str]:
+    """Yield the names that the links of an index page lead to, right below it.
+
+    Links to the parent, to other places, and with a query of their own (the page's sort links)
+    are left out; percent-encoding is undone.
+    """
+    base = urlsplit(page)
+    root = unquote(base.path).rpartition("/")[0] + "/"
+    for link in dict.fromkeys(links):
+        target = urlsplit(urldefrag(urljoin(page, link.strip())).url)
+        path = unquote(target.path)
+        same = (target.hostname, target.scheme[:4]) == (base.hostname, base.scheme[:4])
+        if not same or target.query not in ("", base.query) or not path.startswith(root):
+            continue
+        name = path[len(root) :]
+        if name and "/" not in name.rstrip("/"):
+            yield name
+
+
+# --- from names to an index ----------------------------------------------------------------------
+
+
+def _index(base: str, names: list[str], options: StorageOptions | None) -> LayerIndex:
+    """Pick the layer files and check that they make one complete sequence."""
+    where = shown(base)
+    pieces = sorted(n for n in names if _PIECE.fullmatch(n))
+    if pieces:
+        raise SourceError(
+            f"{where} holds layers in pieces ({_some(pieces)}), which cannot be read.",
+            "Join the pieces of each layer into one file named after its number, such as 00.tif.",
+        )
+    by_number: dict[int, list[str]] = {}
+    for name in sorted(set(names)):
+        if match := _LAYER.fullmatch(name):
+            by_number.setdefault(int(match[1]), []).append(name)
+    if not by_number:
+        raise SourceNotFoundError(
+            f"{where} has no layer files (00.tif, 01.tif, …); it has "
+            f"{_some(sorted(names)) or 'nothing'}.",
+            "Give the folder that holds the layers, or the segment's folder above it.",
+        )
+    double = [name for group in by_number.values() if len(group) > 1 for name in group]
+    if double:
+        raise SourceError(
+            f"{where} has more than one file for the same layer: {_some(double)}.",
+            "Remove all but one of them.",
+        )
+    missing = sorted(set(range(min(by_number), max(by_number))) - by_number.keys())
+    if missing:
+        like = by_number[min(by_number)][0]
+        absent = [_like(like, number) for number in missing]
+        raise SourceError(
+            f"{where} has layers {min(by_number)} to {max(by_number)}, but these are missing: "
+            f"{_some(absent)}.",
+            "Fetch the missing layers.",
+        )
+    files = {n: LayerFile(n, child(base, names[0]), names[0]) for n, names in by_number.items()}
+    return LayerIndex(files, base, segment=_segment(base), storage_options=options)
+
+
+def _like(name: str, number: int) -> str:
+    """Return the file name of layer ``number``, written as ``name`` is."""
+    stem, _, suffix = name.partition(".")
+    return f"{number:0{len(stem)}d}.{suffix}"
+
+
+def _some(names: list[str], limit: int = 8) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _segment(base: str) -> str:
+    path = local_path(base)
+    folders = [p for p in unquote(urlsplit(base).path).split("/") if p]
+    if path is not None:
+        folders = [p for p in path.absolute().parts if p != path.anchor]
+    elif not is_http(base):
+        folders = [p for p in shown(base).partition("://")[2].split("/") if p]
+    if folders and folders[-1] == _FOLDER:
+        folders.pop()
+    return folders[-1] if folders else _FOLDER

@@ -1,0 +1,33 @@
+"""Opening one layer file, whatever its format."""
+
+from __future__ import annotations
+
+from s5engine.source.images import JPEG, PNG, open_picture
+from s5engine.source.layer import Layer
+from s5engine.source.listing import LayerFile
+from s5engine.source.retry import Halt
+from s5engine.source.tiff import read_directory
+from s5engine.source.transport import Transport
+
+
+def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None) -> Layer:
+    """Return a layer whose directory was read.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read, or is not a layer.
+    """
+    file, head = transport.open(entry.url, halt)
+    try:
+        halt = halt or Halt()
+        if head[:8] == PNG or head[:3] == JPEG:
+            layer = open_picture(entry.number, file, head, halt)
+        else:
+            directory = read_directory(file, head, halt)
+            layer = Layer(entry.number, file, directory.dtype, directory.grid, directory.codec)
+        layer.directory_bytes = file.fetched
+        return layer
+    except BaseException:
+        file.close()
+        raise
