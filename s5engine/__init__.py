@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from s5engine.infer.run import Run as Run
     from s5engine.infer.run import open_run as open_run
     from s5engine.infer.run import write_run as write_run
-    from s5engine.model.checkpoint import load_checkpoint as load_checkpoint
+    from s5engine.model.ink_model import load_checkpoint as load_checkpoint
     from s5engine.model.ink_model import InkModel as InkModel
-    from s5engine.model.ink_model import wrap_model as wrap_model
+    from s5engine.model.wrap import wrap_model as wrap_model
     from s5engine.ops.contrast import contrast as contrast
     from s5engine.ops.intensity import to_uint8 as to_uint8
     from s5engine.ops.mask import papyrus_mask as papyrus_mask
@@ -43,7 +43,7 @@ _HOMES = {
     "contrast": "ops.contrast",
     "ingest": "store.ingest",
     "list_layers": "source.listing",
-    "load_checkpoint": "model.checkpoint",
+    "load_checkpoint": "model.ink_model",
     "open_run": "infer.run",
     "open_volume": "store.volume",
     "papyrus_mask": "ops.mask",
@@ -52,7 +52,7 @@ _HOMES = {
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",
     "to_uint8": "ops.intensity",
-    "wrap_model": "model.ink_model",
+    "wrap_model": "model.wrap",
     "write_run": "infer.run",
 }
 

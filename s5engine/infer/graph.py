@@ -14,7 +14,7 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
-from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers
+from s5engine.infer.arguments import Mask, check_volume, choose_batch, lazy_mask, pick_layers
 from s5engine.infer.blend import BlendTask, blend_block
 from s5engine.infer.block_size import BLOCK_SIZES, block_size
 from s5engine.infer.taper import Taper, taper_weights
@@ -125,9 +125,7 @@ def predict_tiles(
     check_volume(volume)
     views(tta)
     model = model.with_precision(precision)
-    batch = model.default_batch if batch is None else batch
-    if batch < 1:
-        raise InvalidArgumentError(f"batch is at least 1, not {batch}.")
+    batch = choose_batch(model, batch)
     picked, positions = pick_layers(volume, windows, model.layers)
     axis_y, axis_x = (TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:])
     size = block_size(picked.sizes["layer"], len(positions), stride, budget)

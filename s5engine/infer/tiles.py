@@ -149,7 +149,8 @@ def _predictions(
     """Yield batches of (window, tile row, tile column) and their maps.
 
     Batches cross tile rows and windows. Those of a real network all have one shape (the last is
-    filled up): its kernels then never change, nor the last bits of its answers.
+    filled up): its kernels then never change, nor the last bits of its answers. A wrapped callable
+    gets just the tiles that there are.
     """
     import torch
 
@@ -163,7 +164,7 @@ def _predictions(
         tiles = torch.stack(
             [_cut(pixels, layers[w], int(ys[i]), int(xs[j]), model.tile) for w, i, j in indices]
         )
-        missing = task.batch - len(indices) if model.fixed_batch else 0
+        missing = task.batch - len(indices) if model.config is not None else 0
         if missing:
             tiles = torch.cat([tiles, tiles.new_zeros((missing, *tiles.shape[1:]))])
         maps = averaged(model.probabilities, tiles.float() / 255, task.tta)
