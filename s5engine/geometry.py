@@ -132,7 +132,8 @@ class TileAxis:
     edge : {"cover", "drop"}
         ``"drop"`` keeps only the regular grid ``range(0, length - tile + 1, stride)``, as in 2025:
         what lies past the last full tile is never predicted. ``"cover"`` adds a last tile flush
-        with the far border, so that every pixel is covered.
+        with the far border, so that every pixel is covered; an axis shorter than a tile has one
+        tile that reaches beyond it, over zeros.
     """
 
     length: int
@@ -149,22 +150,23 @@ class TileAxis:
                 f"The stride {self.stride} px does not divide the tile size {self.tile} px.",
                 f"Choose one of {choices}.",
             )
-        if self.length < self.tile:
+        if self.length < 1 or (self.length < self.tile and self.edge == "drop"):
             raise InvalidArgumentError(
                 f"The volume is {self.length} px along one side, smaller than one tile of "
-                f"{self.tile} px.",
-                "Choose a larger crop.",
+                f'{self.tile} px, and edge="drop" keeps whole tiles only.',
+                'Choose a larger crop, or edge="cover".',
             )
 
     @property
     def regular(self) -> int:
         """Tiles on the regular grid."""
-        return (self.length - self.tile) // self.stride + 1
+        return max(self.length - self.tile, 0) // self.stride + 1
 
     @property
     def has_flush(self) -> bool:
         """Whether a last tile, off the regular grid, is flush with the far border."""
-        return self.edge == "cover" and (self.length - self.tile) % self.stride != 0
+        beyond = self.length - self.tile
+        return self.edge == "cover" and beyond > 0 and beyond % self.stride != 0
 
     @cached_property
     def origins(self) -> npt.NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""Looking at ink: composites, pictures."""
