@@ -55,7 +55,7 @@ def open_zarr_node(
             f"Reading {store} needs a package that is not installed: {error}.",
             'Install it with `pip install "s5engine[s3]"`.',
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"The zarr metadata at {store} cannot be read: {error}.",
             "Check the address and that it is a Zarr v2 or v3 store.",
