@@ -10,6 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from s5engine.ops.contrast import lookup_table as lookup_table
+    from s5engine.store.split import split as split
+    from s5engine.view.picture import write_sheet as write_sheet
+    from s5engine.view.picture import write_picture as write_picture
+    from s5engine.config import read_title_settings as read_title_settings
+    from s5engine.config import TitleSettings as TitleSettings
     from s5engine.errors import S5Error as S5Error
     from s5engine.infer.graph import blend as blend
     from s5engine.infer.graph import predict_ink as predict_ink
@@ -38,12 +44,14 @@ _HOMES = {
     "LayerIndex": "source.listing",
     "Run": "infer.run",
     "S5Error": "errors",
+    "TitleSettings": "config",
     "blend": "infer.graph",
     "composite": "view.composite",
     "contrast": "ops.contrast",
     "ingest": "store.ingest",
     "list_layers": "source.listing",
     "load_checkpoint": "model.ink_model",
+    "lookup_table": "ops.contrast",
     "open_run": "infer.run",
     "open_volume": "store.volume",
     "papyrus_mask": "ops.mask",
@@ -51,9 +59,13 @@ _HOMES = {
     "predict_ink": "infer.graph",
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",
+    "read_title_settings": "config",
+    "split": "store.split",
     "to_uint8": "ops.intensity",
     "wrap_model": "model.wrap",
+    "write_picture": "view.picture",
     "write_run": "infer.run",
+    "write_sheet": "view.picture",
 }
 
 __all__ = sorted(_HOMES)

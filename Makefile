@@ -1,0 +1,39 @@
+# `make demo` and `make test` are all that a newcomer needs: both make .venv from the lock file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-all lint types bench lock clean
+
+demo: $(READY)
+	$(BIN)/s5 demo --out out/demo
+
+test: $(READY)
+	$(BIN)/pytest -q -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/pytest -q
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s5engine needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# Resolve the dependencies anew (needs pip-tools); torch's version is pinned in lock.in.
+lock:
+	$(PYTHON) -m piptools compile --quiet --extra dev --strip-extras --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-emit-options --constraint lock.in \
+		--output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) out

@@ -1,0 +1,284 @@
+"""The command line: one thin verb per step of the line."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from s5engine.errors import InvalidArgumentError, S5Error
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+app = typer.Typer(
+    name="s5",
+    help="Show the ink in unrolled Herculaneum scroll segments, whatever their size.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Budget = Annotated[
+    str | None, typer.Option(help='Memory to stay within, e.g. "8 GiB". [default: 60 % of it]')
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start afresh instead of going on.")]
+Crop = Annotated[
+    str | None, typer.Option(help="y0,y1,x0,x1 in segment pixels, half-open, e.g. 0,3100,0,6100.")
+]
+Checkpoint = Annotated[Path, typer.Option(help="A 2025 Lightning .ckpt, or one of this package.")]
+Device = Annotated[
+    str | None, typer.Option(help="cuda, mps or cpu. [default: the first of them that is there]")
+]
+Precision = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Unpickle any class in the checkpoint. It can run code.")
+]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends in one clear line."""
+    try:
+        app()
+    except S5Error as error:
+        typer.secho(f"s5: {error}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.secho("s5: stopped. The same command goes on where it was.", fg="red", err=True)
+        sys.exit(130)
+
+
+@app.command()
+def demo(out: Out = Path("out/demo"), budget: Budget = None) -> None:
+    """Run the whole line on a synthetic segment served on this machine, and show it."""
+    typer.echo(_pipeline("demo").demo(out, budget=budget))
+
+
+@app.command()
+def title(
+    checkpoint: Checkpoint,
+    source: Annotated[
+        str | None, typer.Option(help="Another address or folder of the layers.")
+    ] = None,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML with other settings than the 2025 submission's.")
+    ] = None,
+    out: Out = Path("out/title"),
+    device: Device = None,
+    precision: Precision = "auto",
+    batch: Annotated[int | None, typer.Option(help="Tiles per forward pass.")] = None,
+    budget: Budget = None,
+    trust: Trust = False,
+) -> None:
+    """Read the title of Scroll 5: from the data server's address to the picture."""
+    import s5engine as s5
+
+    pipeline = _pipeline("title")
+    chosen = s5.read_title_settings(settings or pipeline.SETTINGS)
+    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
+    picture = pipeline.read_title(
+        model, chosen, out, source=source, budget=budget, batch=batch, precision=precision
+    )
+    typer.echo(picture)
+
+
+@app.command()
+def info(volume: Annotated[str, typer.Argument(help="A store, folder or address.")]) -> None:
+    """Say what a volume is, from its metadata alone."""
+    import s5engine as s5
+    from s5engine.budget import format_bytes
+
+    opened = s5.open_volume(volume)
+    layers = opened.layer.values
+    typer.echo(f"segment   {opened.attrs.get('segment')}")
+    typer.echo(f"source    {opened.attrs.get('source')}")
+    typer.echo(f"layers    {len(layers)}: {layers[0]}…{layers[-1]}")
+    typer.echo(f"y         {int(opened.y[0])}…{int(opened.y[-1])} ({opened.sizes['y']} px)")
+    typer.echo(f"x         {int(opened.x[0])}…{int(opened.x[-1])} ({opened.sizes['x']} px)")
+    typer.echo(f"pixels    {opened.dtype}, {format_bytes(opened.nbytes)}")
+    typer.echo(f"blocks    {opened.data.npartitions} of {opened.data.chunksize}")
+    typer.echo(f"contrast  {opened.attrs.get('contrast') or 'none'}")
+    typer.echo(f"parts     {', '.join(str(n) for n in s5.parts(opened))}")
+
+
+@app.command()
+def fetch(
+    source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a name.")],
+    store: Annotated[Path, typer.Argument(help="The zarr store to write.")],
+    layers: Annotated[str | None, typer.Option(help="Layer numbers, e.g. 3-20 or 3,4,5.")] = None,
+    crop: Crop = None,
+    zarr_format: Annotated[int, typer.Option(help="3, or 2 for older tools.")] = 3,
+    budget: Budget = None,
+    fresh: Fresh = False,
+) -> None:
+    """Copy layers into a chunked zarr store, resumable."""
+    import s5engine as s5
+
+    s5.ingest(
+        _address(source), store, layers=_numbers(layers), box=_box(crop), resume=not fresh,
+        budget=budget, zarr_format=zarr_format,  # type: ignore[arg-type]
+    )  # fmt: skip
+    typer.echo(store)
+
+
+@app.command()
+def split(
+    source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a store.")],
+    out: Out = Path("data"),
+    parts: Annotated[str | None, typer.Option(help="Part numbers, e.g. 2,4 or 1-6.")] = None,
+    layers: Annotated[str | None, typer.Option(help="Layer numbers, e.g. 3-20.")] = None,
+    width: Annotated[int, typer.Option(help="Width of a part, px.")] = 10_000,
+    first_offset: Annotated[int, typer.Option(help="The first part is this much narrower.")] = 0,
+    no_contrast: Annotated[bool, typer.Option("--no-contrast", help="Cut only.")] = False,
+    budget: Budget = None,
+    fresh: Fresh = False,
+) -> None:
+    """Write the 2025 tree of parts as TIFF files, all parts in one pass."""
+    import s5engine as s5
+    from s5engine.ops.contrast import DEFAULT_POINTS
+
+    address: Any = _address(source)
+    opened = s5.open_volume(address)
+    points = None if no_contrast else DEFAULT_POINTS
+    folders = s5.split(
+        opened if str(address).rstrip("/").endswith(".zarr") else address, out,
+        width=width, first_offset=first_offset, parts=_numbers(parts), layers=_numbers(layers),
+        lookup=None if points is None else s5.lookup_table(points, opened.dtype), contrast=points,
+        budget=budget, resume=not fresh,
+    )  # fmt: skip
+    for folder in folders.values():
+        typer.echo(folder)
+
+
+@app.command()
+def infer(
+    volume: Annotated[str, typer.Argument(help="A store, folder or address of layers.")],
+    checkpoint: Checkpoint,
+    windows: Annotated[str, typer.Option(help="First layer of each window, e.g. 3-5 or 3,4.")],
+    out: Out = Path("out/run"),
+    part: Annotated[int | None, typer.Option(help="Only this part, numbered from 1.")] = None,
+    crop: Crop = None,
+    stride: Annotated[int, typer.Option(help="Step between tiles, px.")] = 64,
+    tta: Annotated[int, typer.Option(help="Test-time augmentation: 0, 1, 2, 3 or 8.")] = 1,
+    taper: Annotated[str, typer.Option(help="gaussian, hann or uniform.")] = "gaussian",
+    edge: Annotated[str, typer.Option(help="cover, or drop as in 2025.")] = "cover",
+    mask: Annotated[
+        str, typer.Option(help="auto (layer 10 is not 0), none, or a PNG of the same size.")
+    ] = "auto",
+    device: Device = None,
+    precision: Precision = "auto",
+    batch: Annotated[int | None, typer.Option(help="Tiles per forward pass.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32 or float16, for the stores.")] = "float32",
+    budget: Budget = None,
+    trust: Trust = False,
+    fresh: Fresh = False,
+) -> None:
+    """Predict ink and write it as a run, resumable; contrast is applied if it was not yet."""
+    import s5engine as s5
+
+    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
+    plain = _cut(s5.open_volume(_address(volume)), part, _box(crop))
+    contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
+    ink = s5.predict_ink(
+        s5.to_uint8(contrasted), model, windows=_numbers(windows) or [], stride=stride, tta=tta,
+        taper=taper, edge=edge, mask=_mask(mask, plain), batch=batch,  # type: ignore[arg-type]
+        precision=precision, budget=budget,
+    )  # fmt: skip
+    typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
+
+
+@app.command()
+def composite(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The PNG.")] = Path("composite.png"),
+    method: Annotated[str, typer.Option(help="mean or max.")] = "mean",
+    boost: Annotated[float, typer.Option(help="1…10.")] = 1.0,
+    flip: Annotated[bool, typer.Option("--flip", help="Mirror horizontally.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Ink dark on light.")] = False,
+    reduce: Annotated[int, typer.Option(help="Reduction of each side.")] = 4,
+) -> None:
+    """Combine the windows of a run into one picture."""
+    import s5engine as s5
+
+    picture = s5.composite(
+        s5.open_run(run).ink, method=method, boost=boost,  # type: ignore[arg-type]
+        flip=flip, invert=invert, reduce=reduce,
+    )  # fmt: skip
+    typer.echo(s5.write_picture(picture, out))
+
+
+def _pipeline(name: str) -> Any:
+    """Return a module of ``pipelines/``: inside the installed package, or beside it in a clone."""
+    inside = f"{__package__}.pipelines"
+    return import_module(f"{inside if find_spec(inside) else 'pipelines'}.{name}")
+
+
+def _address(text: str) -> str:
+    """Return an address; a bare segment name that the catalogue knows is looked up there."""
+    from s5engine.source.catalog import SEGMENTS
+
+    return SEGMENTS.get(text, text) if not Path(text).exists() else text
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    """Return the numbers in a text such as ``3-5,9``."""
+    if text is None:
+        return None
+    try:
+        spans = [[int(n) for n in piece.split("-")] for piece in text.split(",")]
+    except ValueError:
+        spans = []
+    if not spans or any(len(s) > 2 or s[0] > s[-1] for s in spans):
+        raise InvalidArgumentError(f"{text!r} is not a list of numbers.", "Write 3-5 or 3,4,5.")
+    return [n for s in spans for n in range(s[0], s[-1] + 1)]
+
+
+def _box(text: str | None) -> tuple[int, ...] | None:
+    """Return a crop given as ``y0,y1,x0,x1``."""
+    if text is None:
+        return None
+    try:
+        box = tuple(int(n) for n in text.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise InvalidArgumentError(
+            f"{text!r} is not a crop.", "Write y0,y1,x0,x1, for example 0,3100,0,6100."
+        )
+    return box
+
+
+def _cut(volume: xr.DataArray, part: int | None, box: tuple[int, ...] | None) -> xr.DataArray:
+    """Return one part of the volume, or a crop in segment pixels, or both."""
+    import s5engine as s5
+
+    if part is not None:
+        pieces = s5.parts(volume)
+        if part not in pieces:
+            raise InvalidArgumentError(f"There is no part {part}: the volume has {list(pieces)}.")
+        volume = pieces[part]
+    if box is None:
+        return volume
+    y0, y1, x0, x1 = box
+    top, left = int(volume.y[0]), int(volume.x[0])
+    bottom, right = top + volume.sizes["y"], left + volume.sizes["x"]
+    if not (top <= y0 < y1 <= bottom and left <= x0 < x1 <= right):
+        raise InvalidArgumentError(
+            f"The crop y {y0}:{y1}, x {x0}:{x1} is empty or not inside the volume, which has "
+            f"y {top}:{bottom}, x {left}:{right}."
+        )
+    return volume.isel(y=slice(y0 - top, y1 - top), x=slice(x0 - left, x1 - left))
+
+
+def _mask(choice: str, volume: xr.DataArray) -> Any:
+    """Return the papyrus mask that was chosen."""
+    import s5engine as s5
+
+    if choice == "none":
+        return None
+    return s5.papyrus_mask(volume) if choice == "auto" else s5.read_mask(choice)
