@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s5engine.phantom.faults import Fault
 from s5engine.phantom.layouts import LAYOUTS, Layout, encode_layer, encode_layers
+from s5engine.phantom.papyrus import Phantom
 from s5engine.phantom.server import LayerServer, Request
 from s5engine.phantom.virtual import VirtualFile
 
@@ -12,6 +13,7 @@ __all__ = [
     "Fault",
     "LayerServer",
     "Layout",
+    "Phantom",
     "Request",
     "VirtualFile",
     "encode_layer",
