@@ -34,6 +34,7 @@ lock:
 	$(PYTHON) -m piptools compile --quiet --extra dev --strip-extras --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --no-emit-options --constraint lock.in \
 		--output-file requirements.lock pyproject.toml
+	sed -i.bak 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock && rm requirements.lock.bak
 
 clean:
 	rm -rf $(VENV) out
