@@ -38,7 +38,7 @@ class VolumeBands:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the volume."""
-        return {"volume": self.url, "box": list(self.box), "layers": list(self.layers)}
+        return {"volume": self.url, "box": list(self.box)}
 
     def overhead_bytes(
         self,

@@ -38,6 +38,22 @@ def find_record(path: Path) -> VolumeRecord | None:
     return record
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"The folder {path} cannot be made: {error.strerror}.", "Choose a writable place."
+        ) from error
+
+
 def create_store(path: Path, record: VolumeRecord) -> None:
     """Put an empty store at ``path``, whole at once, in place of an earlier one of ours.
 
@@ -48,7 +64,6 @@ def create_store(path: Path, record: VolumeRecord) -> None:
     """
     earlier = find_record(path) is not None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
             made = Path(scratch) / "store"
             _write_metadata(made, record)

@@ -17,6 +17,7 @@ from s5engine.geometry import Box, as_box
 from s5engine.store.create import (
     create_store,
     find_record,
+    make_folder,
     mark_complete,
     open_level,
     remove_strays,
@@ -205,7 +206,7 @@ def _fill(
     from dataclasses import replace
 
     record = replace(wanted, band_height=plan.band_height)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     settings = {**record.settings(), "band_height": plan.band_height}
     # A journal whose store is gone proves nothing.
     go_on = resume and found is not None

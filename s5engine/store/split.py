@@ -235,6 +235,9 @@ def _cut(job: _Job, *, resume: bool, progress: bool) -> None:
         for file in pending:
             if not resume or not file.adopt(job.record.rows, job.dtype, finished):
                 file.done = job.record.rows[0]
+            elif file.done == job.record.rows[1]:
+                file.finish()
+        pending = [file for file in pending if file.done < job.record.rows[1]]
         for files in _passes(job, pending):
             _pass(job, files, journal, progress=progress)
         _masks(job)
@@ -263,7 +266,10 @@ def _agree(job: _Job, *, resume: bool) -> None:
         check_settings(
             {**before, "fingerprint": None}, {**wanted, "fingerprint": None}, str(job.tree)
         )
-        changed = differing_settings(before["fingerprint"], wanted["fingerprint"])
+        # Layer by layer: a call may have cut others than this one.
+        known = before["fingerprint"]
+        wanted["fingerprint"] = {**known, **wanted["fingerprint"]}
+        changed = differing_settings(known, {k: wanted["fingerprint"][k] for k in known})
         if changed:
             key, (old, new) = next(iter(changed.items()))
             raise SourceChangedError(
