@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,6 @@ def low_bands(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return write_layers(tmp_path / "seg", pixels())
-
-
-@pytest.fixture
-def server(source: Path) -> Iterator[LayerServer]:
-    layers = {f"seg/layers/{p.name}": p.read_bytes() for p in (source / "layers").iterdir()}
-    with LayerServer(layers) as server:
-        yield server
 
 
 def interrupted(
@@ -78,24 +70,21 @@ def test_an_interrupted_ingest_goes_on_in_the_same_process(
     assert not (tmp_path / "a.journal").exists()
 
 
-@pytest.mark.parametrize("change", ["content", "etag only"])
+@pytest.mark.parametrize("etag", [True, False], ids=["by its ETag", "by its date"])
 def test_a_source_that_changed_meanwhile_is_refused(
-    monkeypatch: pytest.MonkeyPatch,
-    server: LayerServer,
-    source: Path,
-    tmp_path: Path,
-    change: str,
+    monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path, etag: bool
 ) -> None:
-    url = server.url("seg/layers/")
-    interrupted(monkeypatch, url, tmp_path / "a")
-    before = files_of(tmp_path / "a")
-    layer = source / "layers" / "01.tif"
-    if change == "content":
-        write_layers(source, pixels(seed=1))
-    server.replace("seg/layers/01.tif", layer.read_bytes())
-    with pytest.raises(SourceChangedError, match="has changed since"):
-        ingest(url, tmp_path / "a", progress=False)
-    assert files_of(tmp_path / "a") == before
+    layers = {f"seg/layers/{p.name}": p.read_bytes() for p in (source / "layers").iterdir()}
+    with LayerServer(layers, etag=etag) as server:
+        url = server.url("seg/layers/")
+        interrupted(monkeypatch, url, tmp_path / "a")
+        before = files_of(tmp_path / "a")
+        changed = bytearray(layers["seg/layers/01.tif"])
+        changed[1000] ^= 1
+        server.replace("seg/layers/01.tif", bytes(changed))
+        with pytest.raises(SourceChangedError, match="has changed since"):
+            ingest(url, tmp_path / "a", progress=False)
+        assert files_of(tmp_path / "a") == before
 
 
 def test_other_settings_are_refused_in_between(
