@@ -96,6 +96,9 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Che
                 f"{key!r}.",
                 "Wrap a network of your own with s5.wrap_model(network, tile=…).",
             )
+    if not isinstance(contents["state_dict"], Mapping):
+        kind = type(contents["state_dict"]).__name__
+        raise CheckpointError(f"The state_dict in {str(file)!r} is a {kind}, not a dict.")
     config = NetworkConfig.from_hyper_parameters(_flat(contents["hyper_parameters"]))
     tensors = network_tensors(contents["state_dict"])
     _check_tensors(tensors, config, file)

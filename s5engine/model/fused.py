@@ -175,6 +175,7 @@ class FusedDecodeHead(nn.Module):
         self.classifier = copy.deepcopy(head.classifier)
 
     def forward(self, maps: list[Tensor]) -> Tensor:
+        x: Tensor
         size = (maps[0].shape[2], maps[0].shape[3])
         tokens = self.project[0](to_tokens(maps[0])) + self.bias  # (B, N, K)
         x = to_map(tokens, size)  # (B, K, h, w)

@@ -123,7 +123,8 @@ class InkModel:
         InvalidArgumentError
             If the device does not compute in it.
         """
-        other = copy.copy(self)
+        other = object.__new__(type(self))  # copy.copy would go through __reduce__
+        other.__dict__.update(self.__dict__)
         other.precision, other._asked = resolve_precision(precision, self.device), precision
         return other
 
