@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.phantom.tiff_writer import ByteOrder, Frame, Place, tiff_file
-from s5engine.phantom.virtual import VirtualFile
 
 Compression = Literal["none", "lzw", "packbits", "deflate", "zstd"]
 _CODES = {"none": 1, "lzw": 5, "packbits": 32773, "deflate": 8, "zstd": 50000}
@@ -224,18 +223,6 @@ def encode_layers(
             own = np.where((owner == part)[:, None], image, 0).astype(image.dtype)
             files[f"{name}.part{part}.tif"] = encode_layer(own, chosen)
     return files
-
-
-def encode_virtual(
-    library: list[npt.NDArray[Any]],
-    order: npt.NDArray[np.integer],
-    frame: Frame,
-    *,
-    per_segment: int = 1,
-) -> VirtualFile:
-    """Return a TIFF made of distinct segments (or rows of one) that repeat in ``order``."""
-    encode = encoder(frame)
-    return tiff_file(frame, [encode(one) for one in library], order, per_segment=per_segment)
 
 
 def _segments(image: npt.NDArray[Any], frame: Frame) -> Iterator[npt.NDArray[Any]]:
