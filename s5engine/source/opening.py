@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from s5engine.source.grid import BIG_SEGMENT
 from s5engine.source.images import JPEG, PNG, open_picture
 from s5engine.source.layer import Layer
 from s5engine.source.listing import LayerFile
 from s5engine.source.retry import Halt
+from s5engine.source.strip_spool import StripSpool
 from s5engine.source.tiff import read_directory
 from s5engine.source.transport import Transport
 
@@ -25,7 +27,11 @@ def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None)
             layer = open_picture(entry.number, file, head, halt)
         else:
             directory = read_directory(file, head, halt)
-            layer = Layer(entry.number, file, directory.dtype, directory.grid, directory.codec)
+            grid, codec, dtype = directory.grid, directory.codec, directory.dtype
+            layer = Layer(entry.number, file, dtype, grid, codec)
+            decoded = grid.seg_height * grid.width * dtype.itemsize
+            if layer.compressed and not grid.tiled and decoded > BIG_SEGMENT:
+                layer.spool = StripSpool(file, grid, codec, dtype)
         layer.directory_bytes = file.fetched
         return layer
     except BaseException:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from s5engine.source.decode import Pixels
 from s5engine.source.transport import need_disk, pread_all
@@ -39,6 +43,7 @@ class RowFile:
         need_disk(height * self.row_bytes, f"{name}: decoding it to disk")
         self._file = tempfile.TemporaryFile(prefix="s5-rows-")  # noqa: SIM115
         self.fileno = self._file.fileno()
+        os.truncate(self.fileno, height * self.row_bytes)  # what is never written reads as 0
 
     def write(self, position: int, data: bytes | memoryview) -> None:
         """Put bytes at a position."""
@@ -52,7 +57,7 @@ class RowFile:
         for a, b, pixels in self.runs(y0, y1, x0, x1):
             out[a - y0 : b - y0] = pixels
 
-    def runs(self, y0: int, y1: int, x0: int, x1: int) -> Any:
+    def runs(self, y0: int, y1: int, x0: int, x1: int) -> Iterator[tuple[int, int, Pixels]]:
         """Yield ``(first row, last row + 1, pixels)`` in runs of bounded size."""
         item = self._dtype.itemsize
         cut = (x1 - x0) * item
@@ -65,6 +70,17 @@ class RowFile:
             )
             strides = (self.row_bytes, item)
             yield a, b, np.ndarray((b - a, x1 - x0), self._dtype, data, 0, strides)
+
+    @contextmanager
+    def mapped(self, position: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+        """Map ``size`` bytes at a position into memory, to be written."""
+        skipped = position % mmap.ALLOCATIONGRANULARITY
+        with mmap.mmap(self.fileno, size + skipped, offset=position - skipped) as pages:
+            view = np.frombuffer(pages, np.uint8, size, skipped)
+            try:
+                yield view
+            finally:
+                del view
 
     def close(self) -> None:
         """Remove the file."""
