@@ -55,6 +55,8 @@ def open_zarr_node(
             f"Reading {store} needs a package that is not installed: {error}.",
             'Install it with `pip install "s5engine[s3]"`.',
         ) from error
+    except StoreError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(
             f"The zarr metadata at {store} cannot be read: {error}.",
@@ -66,10 +68,13 @@ def _remote_store(url: str, storage_options: StorageOptions | None) -> Any:
     """Return a read-only zarr store on fsspec; S3 is read anonymously unless told otherwise."""
     from zarr.storage import FsspecStore
 
+    from s5engine.store.remote import PatientStore
+
     options = dict(storage_options or {})
     if url.startswith("s3://"):
         options = {"anon": True, **options}
-    return FsspecStore.from_url(url.rstrip("/"), storage_options=options, read_only=True)
+    store = FsspecStore.from_url(url.rstrip("/"), storage_options=options, read_only=True)
+    return PatientStore(store)
 
 
 class LayerArray:

@@ -99,6 +99,11 @@ def ingest(
     StoreError
         If the store cannot be written, or something else is at its place.
     """
+    # Loaded before the base of the plan is measured, so that it counts them.
+    import dask.array  # noqa: F401
+    import xarray  # noqa: F401
+    import zarr  # noqa: F401
+
     from s5engine.source.stack import open_stack
 
     path = _target(store, zarr_format)

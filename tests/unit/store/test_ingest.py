@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from unit.store.segments import files_of, pixels, write_layers
 
 from s5engine.errors import (
     BudgetError,
@@ -21,6 +20,7 @@ from s5engine.errors import (
 )
 from s5engine.store import plan
 from s5engine.store.ingest import ingest
+from unit.store.segments import files_of, pixels, write_layers
 
 
 @pytest.fixture

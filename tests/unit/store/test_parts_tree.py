@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.store.segments import pixels, write_layers
 
 from s5engine.errors import StoreError
 from s5engine.store.parts_tree import CONTRAST_2025, RECORD, open_parts_tree
 from s5engine.store.volume import open_volume
+from unit.store.segments import pixels, write_layers
 
 
 def tree_of_2025(

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from unit.store.segments import files_of, pixels, write_layers
 
 from s5engine.errors import (
     BudgetError,
@@ -25,6 +24,7 @@ from s5engine.store import split as module
 from s5engine.store.ingest import ingest
 from s5engine.store.split import split
 from s5engine.store.volume import open_volume
+from unit.store.segments import files_of, pixels, write_layers
 
 POINTS = [[0.0, 0.0], [128.0, 64.0], [255.0, 255.0]]
 DARKER = (np.arange(256) // 2).astype(np.uint8)

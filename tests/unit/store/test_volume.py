@@ -10,13 +10,13 @@ import dask
 import numpy as np
 import pytest
 import zarr
-from unit.store.segments import pixels, write_layers
 
 from s5engine.errors import S5Error, StoreError
 from s5engine.phantom import LayerServer
 from s5engine.store.ingest import ingest
 from s5engine.store.ome import VolumeRecord
 from s5engine.store.volume import block_shape, open_volume
+from unit.store.segments import pixels, write_layers
 
 
 def bare(path: Path, data: np.ndarray, **options: object) -> Path:
