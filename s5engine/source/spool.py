@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from s5engine.source.decode import Pixels
 from s5engine.source.transport import need_disk, pread_all
@@ -72,15 +71,16 @@ class RowFile:
             yield a, b, np.ndarray((b - a, x1 - x0), self._dtype, data, 0, strides)
 
     @contextmanager
-    def mapped(self, position: int, size: int) -> Iterator[npt.NDArray[np.uint8]]:
+    def mapped(self, position: int, size: int) -> Iterator[memoryview]:
         """Map ``size`` bytes at a position into memory, to be written."""
         skipped = position % mmap.ALLOCATIONGRANULARITY
-        with mmap.mmap(self.fileno, size + skipped, offset=position - skipped) as pages:
-            view = np.frombuffer(pages, np.uint8, size, skipped)
-            try:
-                yield view
-            finally:
-                del view
+        start = position - skipped
+        with (
+            mmap.mmap(self.fileno, size + skipped, offset=start) as pages,
+            memoryview(pages) as whole,
+            whole[skipped:] as view,
+        ):
+            yield view
 
     def close(self) -> None:
         """Remove the file."""
