@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from s5engine.errors import SourceChangedError, SourceError, SourceNotFoundError
 from s5engine.source.address import StorageOptions, shown
+from s5engine.source.disk import need_disk
 from s5engine.source.retry import (
     Halt,
     Pacer,
@@ -117,10 +118,12 @@ class HttpClient:
                 check_status(response.status, response.headers, shown(url), span)
                 if span is not None and response.status == 206:
                     return await _ranged(response, span, shown(url))
+                if span is not None:
+                    _refuse_page(response, shown(url))
                 if span is not None and sink is None:
                     response.close()
                     raise TransientError("the server answered a range request with the whole file")
-                return await _whole(response, sink)
+                return await _whole(response, sink, shown(url))
         except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
             raise SourceError(
                 f"{shown(url)} is not a usable address: {type(error).__name__}."
@@ -187,20 +190,31 @@ async def _ranged(response: Any, span: tuple[int, int], name: str) -> Reply:
     return Reply(206, response.headers, body, total, str(response.url))
 
 
-async def _whole(response: Any, sink: BinaryIO | None) -> Reply:
+def _refuse_page(response: Any, name: str) -> None:
+    """Raise if a file was asked for and a page for people comes."""
+    if response.content_type == "text/html":
+        raise SourceError(
+            f"{name} is an HTML or XML page, not an image: the server has probably sent an error "
+            "page.",
+            "Open the address in a browser to see it.",
+        )
+
+
+async def _whole(response: Any, sink: BinaryIO | None, name: str) -> Reply:
     """Read a 200 answer: into ``sink`` piece by piece, or into memory if there is none."""
     body = bytearray()
     size = 0
+    announced = response.headers.get("Content-Length")
     if sink is not None:
         sink.seek(0)
         sink.truncate()
+        need_disk(int(announced or 0), f"{name}: copying it")
     async for piece in response.content.iter_any():
         size += len(piece)
         if sink is None:
             body += piece
         else:
             sink.write(piece)
-    announced = response.headers.get("Content-Length")
     if announced is not None and size != int(announced):
         raise TransientError(f"{size} of {announced} bytes came")
     if sink is not None:

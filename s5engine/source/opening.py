@@ -22,7 +22,7 @@ def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None)
     """
     file, head = transport.open(entry.url, halt)
     try:
-        halt = halt or Halt()
+        halt = Halt() if halt is None else halt
         if head[:8] == PNG or head[:3] == JPEG:
             layer = open_picture(entry.number, file, head, halt)
         else:

@@ -198,7 +198,7 @@ class BandReader:
         """Return the next request as soon as it may go out; None when there are no more."""
         with self._changed:
             while True:
-                if self._halt:
+                if self._halt.is_set:
                     return None
                 if not self._tasks and self._next_band <= self._limit:
                     if self._next_band == len(self._bands):
@@ -246,7 +246,7 @@ class BandReader:
     def _submit(self, task: Task) -> None:
         groups = _batches(task.span.pieces) if task.span is not None else [[]]
         task.batches = len(groups)
-        if self._decoders is None or self._halt:
+        if self._decoders is None or self._halt.is_set:
             return
         for pieces in groups:
             self._decoders.submit(self._decode, task, pieces)
@@ -260,7 +260,7 @@ class BandReader:
                 layer.spool.read(y0, y1, *self._columns, array[task.slot])
             data = memoryview(task.data)
             for piece in pieces:
-                if self._halt:
+                if self._halt.is_set:
                     return
                 start = piece.start - (task.span.start if task.span else 0)
                 self._place(task, piece, data[start : start + piece.size], scratch)

@@ -78,7 +78,9 @@ class Halt:
         self._lock = threading.Lock()
         self._calls: dict[int, Callable[[], object]] = {}
 
-    def __bool__(self) -> bool:
+    @property
+    def is_set(self) -> bool:
+        """Whether the work was called off."""
         return self._event.is_set()
 
     def set(self) -> None:

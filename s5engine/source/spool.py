@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from s5engine.source.decode import Pixels
-from s5engine.source.transport import need_disk, pread_all
+from s5engine.source.disk import need_disk, pread_all
 
 #: Rows are read from disk in runs of about this many bytes.
 RUN = 4 * 2**20

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from s5engine.source.decode import Pixels, damaged, imagecodecs, undo_differences
+from s5engine.source.disk import need_disk
 from s5engine.source.grid import Codec, SegmentGrid
 from s5engine.source.retry import Halt
 from s5engine.source.spool import RUN, RowFile
@@ -22,7 +23,7 @@ from s5engine.source.stream import (
     PackBitsStream,
     StreamDecoder,
 )
-from s5engine.source.transport import RangeFile, need_disk
+from s5engine.source.transport import RangeFile
 
 #: Encoded bytes per request.
 STEP = 4 * 2**20

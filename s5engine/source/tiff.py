@@ -90,7 +90,7 @@ def read_directory(file: RangeFile, head: Buffer, halt: Halt | None = None) -> T
     SourceError
         If it is no TIFF, is cut off, or holds something other than one gray layer.
     """
-    window = _Window(file, head, halt or Halt())
+    window = _Window(file, head, Halt() if halt is None else halt)
     order, entries = _entries(window, file.name, head)
     tags = _values(window, entries, order, file.name)
     return _interpret(tags, order, file.size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from typing import IO, Any
@@ -18,6 +17,7 @@ from s5engine.source.address import (
     open_filesystem,
     shown,
 )
+from s5engine.source.disk import pread_all
 from s5engine.source.http import HttpClient, Reply
 from s5engine.source.retry import Halt, Pacer, RetryPolicy, TransientError, persist
 
@@ -61,7 +61,7 @@ class RangeFile:
             raise SourceError(
                 f"{self.name} is cut off: bytes {start}-{stop} are needed, it has {self.size}."
             )
-        data = self._read(start, stop, halt or Halt()) if stop > start else b""
+        data = self._read(start, stop, Halt() if halt is None else halt) if stop > start else b""
         self.fetched += len(data)
         return data
 
@@ -204,7 +204,7 @@ class Transport:
         SourceError
             If it cannot be read, or is empty.
         """
-        halt = halt or Halt()
+        halt = Halt() if halt is None else halt
         file: RangeFile
         path = local_path(url)
         if path is not None:
@@ -252,34 +252,6 @@ class Transport:
                 f"{file.name}: the server sends whole files only (no byte ranges); layers are "
                 f"copied to {tempfile.gettempdir()} first, this one is {format_bytes(file.size)}"
             )
-
-
-def pread_all(descriptor: int, start: int, stop: int, name: str) -> bytes:
-    """Return the bytes ``start``…``stop`` of an open file, or raise if it ends before."""
-    data = os.pread(descriptor, stop - start, start)
-    while len(data) < stop - start:
-        more = os.pread(descriptor, stop - start - len(data), start + len(data))
-        if not more:
-            raise SourceChangedError(f"{name} ends at byte {start + len(data)}, {stop} are needed.")
-        data += more
-    return data
-
-
-def need_disk(size: int, why: str) -> None:
-    """Raise unless the folder for temporary files has room for ``size`` bytes.
-
-    Raises
-    ------
-    SourceError
-        If the disk is too full.
-    """
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise SourceError(
-            f"{why} needs {format_bytes(size)} in {folder}, which has {format_bytes(free)} free.",
-            "Set the environment variable TMPDIR to a folder on a larger disk.",
-        )
 
 
 def _http_version(reply: Reply) -> dict[str, Any]:
