@@ -189,10 +189,9 @@ def _check(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> None:
 
 def _settings(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[str, Any]:
     """Return all that the result depends on, as JSON values."""
-    return {
-        "ink": {k: _plain(v) for k, v in ink.attrs.items()},
-        "windows": [int(w) for w in ink.window.values],
-        "box": [int(ink.y[0]), int(ink.y[-1]) + 1, int(ink.x[0]), int(ink.x[-1]) + 1],
+    return {k: _plain(v) for k, v in ink.attrs.items()} | {
+        "written_windows": [int(w) for w in ink.window.values],
+        "written_box": [int(ink.y[0]), int(ink.y[-1]) + 1, int(ink.x[0]), int(ink.x[-1]) + 1],
         "formats": list(formats),
         "dtype": dtype,
     }

@@ -1,0 +1,196 @@
+"""Runs: what they leave, that they go on, and that nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from PIL import Image
+
+import s5engine as s5
+from s5engine.infer import graph
+from support import counting_model, noise, texture, volume_of
+
+SHAPE = (18, 300, 420)
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graph, "block_size", lambda *_: 128)
+
+
+def lazy_ink(model: s5.InkModel, **asked: object) -> xr.DataArray:
+    settings = {"windows": [0, 2], "stride": 32, "tta": 1} | asked
+    volume = volume_of(noise(SHAPE), y0=100, x0=1000, contrast=[[0, 0], [255, 255]])
+    return s5.predict_ink(volume, model, **settings)
+
+
+def test_a_run_leaves_everything_that_it_promises(tmp_path: Path) -> None:
+    model, counter = counting_model()
+    ink = lazy_ink(model)
+    expected = ink.values
+    counter.tiles = 0
+    run = s5.write_run(ink, tmp_path / "run", progress=False)
+    first = counter.tiles
+    np.testing.assert_array_equal(run.ink.values, expected)
+    assert run.ink.chunks is not None
+    assert (int(run.ink.y[0]), int(run.ink.x[-1])) == (100, 1419)
+    np.testing.assert_array_equal(s5.blend(run.tiles).values, expected)
+    for plane, window in zip(expected, (0, 2), strict=True):
+        npy = np.load(tmp_path / "run" / "npy_files" / f"segmentation_layer_{window}.npy")
+        assert npy.dtype == np.float32
+        np.testing.assert_array_equal(npy, plane)
+        png = Image.open(tmp_path / "run" / "visualizations" / f"segmentation_layer_{window}.png")
+        np.testing.assert_array_equal(np.asarray(png), (plane * 255).astype(np.uint8))
+    overview = np.asarray(Image.open(tmp_path / "run" / "overview.png"))
+    np.testing.assert_array_equal(overview, (expected.mean(0, np.float64) * 255).astype(np.uint8))
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record == run.record
+    assert record["completed"]
+    ink_record = record["settings"]["ink"]
+    assert (ink_record["stride"], ink_record["device"], ink_record["taper"]) == (
+        32,
+        "cpu",
+        "gaussian",
+    )
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["peak_rss_bytes"] > 2**20
+    assert counter.tiles == first
+    assert not list((tmp_path / "run").rglob("*.partial"))
+
+
+def test_blending_anew_needs_no_network(tmp_path: Path) -> None:
+    model, counter = counting_model()
+    run = s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    counter.tiles = 0
+    hann = s5.blend(run.tiles, taper="hann").values
+    assert counter.tiles == 0
+    np.testing.assert_array_equal(hann, lazy_ink(model, taper="hann").values)
+    one = s5.blend(run.tiles.sel(window=[2]))
+    np.testing.assert_array_equal(one.values, run.ink.sel(window=[2]).values)
+
+
+def test_a_sliced_ink_runs_only_what_it_needs(tmp_path: Path) -> None:
+    model, counter = counting_model()
+    whole = lazy_ink(model)
+    corner = whole.isel(y=slice(0, 60), x=slice(0, 60))
+    run = s5.write_run(corner, tmp_path, progress=False)
+    assert counter.tiles == 4 * 4 * 2 * 2  # one block, two windows, two views
+    np.testing.assert_array_equal(run.ink.values, whole.values[:, :60, :60])
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("moment", [1, 20, 50])
+def test_a_stopped_run_goes_on_without_running_a_block_again(tmp_path: Path, moment: int) -> None:
+    model, counter = counting_model()
+    expected = lazy_ink(model).values
+    whole, counter.tiles = counter.tiles, 0
+    batches = 0
+
+    def failing(tiles: torch.Tensor) -> torch.Tensor:
+        nonlocal batches
+        batches += 1
+        if batches == moment:
+            raise StoppedError
+        return texture(tiles)
+
+    counter._answer = failing
+    # One thread: others would finish their blocks behind the error's back.
+    with pytest.raises(StoppedError), dask.config.set(scheduler="synchronous"):
+        s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    with pytest.raises(s5.S5Error, match="not finished"):
+        s5.open_run(tmp_path)
+    finished = [
+        line for line in (tmp_path / "progress.jsonl").read_text().splitlines() if "predict" in line
+    ]
+    counter._answer, counter.tiles = texture, 0
+    run = s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    np.testing.assert_array_equal(run.ink.values, expected)
+    blocks = 2 * 3
+    assert len(finished) < blocks
+    # Whole minus the finished blocks of at least 4 × 4 tiles, two windows, two views each.
+    assert counter.tiles <= whole - len(finished) * 4 * 4 * 2 * 2
+    counter.tiles = 0
+    s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    assert counter.tiles == 0
+
+
+def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    with pytest.raises(s5.S5Error, match="stride was 32 and is now 16"):
+        s5.write_run(lazy_ink(model, stride=16), tmp_path, progress=False)
+    run = s5.write_run(lazy_ink(model, stride=64), tmp_path, resume=False, progress=False)
+    assert run.record["settings"]["stride"] == 64
+
+
+def test_half_precision_stores_hold_the_ink_to_three_digits(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    run = s5.write_run(lazy_ink(model), tmp_path, dtype="float16", progress=False)
+    assert run.ink.dtype == run.tiles.dtype == np.float16
+    np.testing.assert_allclose(run.ink.values, lazy_ink(model).values, rtol=0, atol=2e-3)
+
+
+def test_formats_are_a_choice(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    run = s5.write_run(lazy_ink(model), tmp_path, formats=["png"], progress=False)
+    kept = {p.name for p in tmp_path.iterdir()}
+    assert kept == {"visualizations", "overview.png", "run.json", "progress.jsonl"}
+    with pytest.raises(s5.S5Error, match="written without zarr"):
+        _ = run.ink
+
+
+def test_ink_in_memory_is_written_too(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    ink = lazy_ink(model).compute()
+    np.testing.assert_array_equal(
+        s5.write_run(ink, tmp_path, progress=False).ink.values, ink.values
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"formats": ["jpg"]}, "formats are some of"),
+        ({"formats": []}, "formats are some of"),
+        ({"formats": "npy"}, "formats are some of"),
+        ({"dtype": "float64"}, "dtype is"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_work(
+    tmp_path: Path, change: dict[str, object], complaint: str
+) -> None:
+    model, counter = counting_model()
+    with pytest.raises(s5.S5Error, match=complaint):
+        s5.write_run(lazy_ink(model), tmp_path / "run", **change)
+    assert counter.tiles == 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_ink_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(s5.S5Error, match="dims"):
+        s5.write_run(volume_of(noise((2, 9, 9))), tmp_path)
+    model, _ = counting_model()
+    with pytest.raises(s5.S5Error, match="empty"):
+        s5.write_run(lazy_ink(model).isel(y=slice(0, 0)), tmp_path)
+    with pytest.raises(s5.S5Error, match="holds no run"):
+        s5.open_run(tmp_path)
+
+
+def test_lines_say_what_is_done_and_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = counting_model()
+    s5.write_run(lazy_ink(model), tmp_path)
+    lines = capsys.readouterr().err
+    assert "predict: on cpu, float32" in lines
+    assert "blocks to do" in lines
+    assert f"run: {tmp_path}" in lines
