@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s5engine.errors import StoreError
 from s5engine.store.files import open_zarr_node
 from s5engine.store.ome import LEVEL, VolumeRecord, read_record
 from s5engine.store.plan import CHUNK, SHARD_WIDTH
-
-if TYPE_CHECKING:
-    import zarr
+from s5engine.store.shards import ChunkFiles
 
 
 def find_record(path: Path) -> VolumeRecord | None:
@@ -122,11 +120,11 @@ def _layout(record: VolumeRecord) -> dict[str, Any]:
     }
 
 
-def open_level(path: Path) -> zarr.Array[Any]:
-    """Open the array of a store of ours for writing; empty chunks are not written."""
-    import zarr
-
-    return zarr.open_array(path / LEVEL, mode="r+", config={"write_empty_chunks": False})
+def level_files(path: Path, record: VolumeRecord) -> ChunkFiles:
+    """Return how the shards of a store of ours are written."""
+    y0, y1, x0, x1 = record.box
+    shape = len(record.layers), y1 - y0, x1 - x0
+    return ChunkFiles(path / LEVEL, shape, record.band_height, sharded=record.zarr_format == 3)
 
 
 def mark_complete(path: Path) -> None:

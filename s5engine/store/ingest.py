@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,15 +17,14 @@ from s5engine.geometry import Box, as_box
 from s5engine.store.create import (
     create_store,
     find_record,
+    level_files,
     make_folder,
     mark_complete,
-    open_level,
     remove_strays,
 )
 from s5engine.store.files import is_remote
 from s5engine.store.ome import VolumeRecord, ZarrFormat
 from s5engine.store.plan import (
-    SHARD_WIDTH,
     WRITERS,
     BandPlan,
     in_flight,
@@ -33,11 +32,11 @@ from s5engine.store.plan import (
     row_bands,
 )
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
+from s5engine.store.shards import ChunkFiles
 from s5engine.store.volume import open_volume
 
 if TYPE_CHECKING:
     import xarray as xr
-    import zarr
 
     from s5engine.source.address import StorageOptions
     from s5engine.source.listing import LayerIndex
@@ -210,7 +209,7 @@ def _fill(
     """Write the bands that the journal does not have yet."""
     from dataclasses import replace
 
-    record = replace(wanted, band_height=plan.band_height)
+    record, box = replace(wanted, band_height=plan.band_height), Box(*wanted.box)
     make_folder(path.parent)
     settings = {**record.settings(), "band_height": plan.band_height}
     # A journal whose store is gone proves nothing.
@@ -224,7 +223,7 @@ def _fill(
         with console.progress(
             "ingest", len(plan.bands), "bands", done=done, enabled=progress
         ) as meter:
-            for band in _write_bands(stack, path, Box(*record.box), plan, todo):
+            for band in _write_bands(stack, level_files(path, record), box, plan, todo):
                 journal.finish(_unit(band))
                 meter.advance()
         mark_complete(path)
@@ -237,7 +236,7 @@ def _unit(band: tuple[int, int]) -> str:
 
 def _write_bands(
     stack: LayerStack,
-    path: Path,
+    files: ChunkFiles,
     box: Box,
     plan: BandPlan,
     bands: Sequence[tuple[int, int]],
@@ -245,32 +244,28 @@ def _write_bands(
     """Write each band, and yield it when it is on disk."""
     if not bands:
         return
-    array = open_level(path)
     in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in bands]
     incoming = stack.iter_bands(
         in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget)
     )
     with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:  # type: ignore[type-var]
         for y0, y1 in bands:
-            (top, _), pixels = next(incoming)
-            if top != box.y0 + y0:
-                raise StoreError(f"The source gave rows from {top}, not from {box.y0 + y0}.")
-            write_band(array, y0, pixels, writers)
+            _, pixels = next(incoming)
+            write_band(files, y0, pixels, writers)
             # Before the next band is made: two of them are all that the plan allows.
             del pixels
             yield y0, y1
 
 
-def write_band(
-    array: zarr.Array[Any], y0: int, pixels: np.ndarray, writers: ThreadPoolExecutor
-) -> None:
-    """Write one band, rows from ``y0``, in whole shards.
+def write_band(files: ChunkFiles, y0: int, pixels: np.ndarray, writers: ThreadPoolExecutor) -> None:
+    """Write one band in whole shards.
 
     Parameters
     ----------
-    array : zarr Array (layers, height, width)
+    files : ChunkFiles
+        Where to.
     y0 : int
-        First row of the band in the array, a multiple of the shard height.
+        First row of the band in the array, px.
     pixels : (layers, rows, width) ndarray
         All rows up to the end of the shards, or of the array.
     writers : ThreadPoolExecutor
@@ -281,28 +276,15 @@ def write_band(
     StoreError
         If the band is not whole shards, or cannot be written.
     """
-    y1 = y0 + pixels.shape[1]
-    height = (array.shards or array.chunks)[1]
-    layers, rows, width = array.shape
-    whole = y0 % height == 0 and (y1 % height == 0 or y1 == rows)
-    if not whole or (pixels.shape[0], pixels.shape[2]) != (layers, width):
-        raise StoreError(
-            f"Rows {y0}:{y1} of {pixels.shape[0]} layers × {pixels.shape[2]} px are not whole "
-            f"shards of {array.shape} in steps of {height} rows."
-        )
-
-    def write(x0: int) -> None:
-        x1 = min(x0 + SHARD_WIDTH, width)
-        array[:, y0:y1, x0:x1] = pixels[:, :, x0:x1]
-
-    running = [writers.submit(write, x0) for x0 in range(0, width, SHARD_WIDTH)]
+    files.check(y0, pixels)
+    running = [writers.submit(files.write, y0, x0, pixels) for x0 in files.columns()]
     try:
         for future in running:
             future.result()
     except OSError as error:
         raise StoreError(
-            f"Rows {y0}:{y1} cannot be written to {array.store_path}: {error.strerror or error}.",
-            f"Make room (about {format_bytes(pixels.nbytes)} for each band) or check the rights, "
+            f"Rows from {y0} cannot be written to {files.folder}: {error.strerror or error}.",
+            f"Make room (up to {format_bytes(pixels.nbytes)} for each band) or check the rights, "
             "then run the same command to go on.",
         ) from error
     finally:

@@ -16,8 +16,8 @@ SHARD_WIDTH = 1024
 BAND_HEIGHTS = (1024, 512, 256, 128)
 #: Threads that encode and write shards.
 WRITERS = 2
-#: Memory of one writer ÷ pixels of one shard: its encoded chunks, the file put together of
-#: them, and what the allocator keeps (measured: 1.2 for pixels that do not compress).
+#: Memory of one writer ÷ pixels of one shard: its compressed chunks and the file put together of
+#: them (2.0 if nothing can be compressed), and what the allocator keeps.
 ENCODE_COPIES = 3.0
 #: Copies of a part's rows of one layer that a writer holds: cut out, and looked up.
 PART_COPIES = 2

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unit.store.segments import files_of, pixels, write_layers
 
 from s5engine.errors import StoreError
 from s5engine.phantom import LayerServer
 from s5engine.source.stack import open_stack
 from s5engine.store.volume import open_volume
+from unit.store.segments import files_of, pixels, write_layers
 
 #: Bands of 128 rows, so that a small segment has many.
 INGEST = """

@@ -64,7 +64,7 @@ def peak_of_ingest(
 
 
 def test_bands_are_bounded_by_the_budget(tmp_path: Path) -> None:
-    height, width, layers, budget = 3072, 20_000, 8, "420 MiB"
+    height, width, layers, budget = 2048, 20_000, 8, "420 MiB"
     with served(height, width, layers) as url:
         bounded = peak_of_ingest(url, tmp_path / "a", budget, height, width)
         # The same in bands as high as they would be without a limit: the figure means something.

@@ -10,7 +10,6 @@ from unittest import mock
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit.store.segments import pixels, write_layers
 
 from s5engine.errors import BudgetError
 from s5engine.store import plan
@@ -18,6 +17,7 @@ from s5engine.store.ingest import ingest
 from s5engine.store.plan import BAND_HEIGHTS, plan_ingest
 from s5engine.store.split import split
 from s5engine.store.volume import BLOCK_BYTES, block_shape, open_volume
+from unit.store.segments import pixels, write_layers
 
 FEW = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

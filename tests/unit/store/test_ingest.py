@@ -220,18 +220,3 @@ def test_the_last_line_says_where_the_store_is(
     ingest(source, tmp_path / "a.zarr")
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1].startswith(f"ingest: {tmp_path / 'a.zarr'} holds 3 layers of seg")
-
-
-def test_a_band_that_is_not_whole_shards_is_refused(source: Path, tmp_path: Path) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from s5engine.store.ingest import write_band
-
-    array = zarr.create_array(
-        tmp_path / "a", shape=(2, 300, 400), chunks=(2, 64, 64), shards=(2, 128, 128), dtype="u1"
-    )
-    with ThreadPoolExecutor(1) as pool:
-        for y0, rows, width in [(64, 64, 400), (0, 100, 400), (0, 128, 128), (128, 100, 400)]:
-            with pytest.raises(StoreError, match="not whole shards"):
-                write_band(array, y0, np.ones((2, rows, width), np.uint8), pool)
-    assert not array[:].any()
