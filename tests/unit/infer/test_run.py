@@ -52,8 +52,8 @@ def test_a_run_leaves_everything_that_it_promises(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record == run.record
     assert record["completed"]
-    ink_record = record["settings"]["ink"]
-    assert (ink_record["stride"], ink_record["device"], ink_record["taper"]) == (
+    settings = record["settings"]
+    assert (settings["stride"], settings["device"], settings["taper"]) == (
         32,
         "cpu",
         "gaussian",
