@@ -91,6 +91,9 @@ class FusedUNETR(nn.Module):
         u = self.level9(self.join9(self.side9(z9), z12))  # (B, f1, 2d, 2h, 2w)
         u = self.level6(self.join6(self.side6(z6), u))  # (B, f2, 4d, 4h, 4w)
         u = self.level3(self.join3(self.side3(z3), u))  # (B, f3, 8d, 8h, 8w)
+        # One channel is "last in memory" by strides that torch does not set by itself; with the
+        # others the convolutions would answer channels first.
+        x = x.squeeze(1).unsqueeze(-1).permute(0, 4, 1, 2, 3)  # (B, 1, D, H, W)
         u = self.level0(self.join0(self.stem(x), u))  # (B, s1, D, H, W)
         x = self.last(u)  # (B, C, H, W)
         return x
@@ -138,14 +141,16 @@ class DepthMaximum(nn.Module):
 
     def __init__(self, conv: nn.Conv3d) -> None:
         super().__init__()
-        self.conv = nn.Conv3d(conv.in_channels, conv.out_channels, 1, bias=False, device="meta")
-        self.conv.weight = nn.Parameter(conv.weight.clone())
+        self.mix = nn.Linear(conv.in_channels, conv.out_channels, bias=False, device="meta")
+        self.mix.weight = nn.Parameter(conv.weight.flatten(1).clone())
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias
-        self.bias = nn.Parameter(bias.clone().view(-1, 1, 1))
+        self.bias = nn.Parameter(bias.clone())
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 4, 1)  # (B, D, H, W, S): no copy, the channels lie last in memory
+        x = torch.amax(self.mix(x), dim=1)  # (B, H, W, C)
         # The bias is the same at every depth: adding it after the maximum is D times cheaper.
-        return torch.amax(self.conv(x), dim=2) + self.bias
+        return (x + self.bias).permute(0, 3, 1, 2)  # (B, C, H, W)
 
 
 class FusedDecodeHead(nn.Module):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from parity.golden_weights import CONFIGS, golden_keys, golden_network, golden_tile
 from torch import nn
 
+from parity.golden_weights import CONFIGS, golden_keys, golden_network, golden_tile
 from s5engine.model import UnetrSegformer, rewrite_for_inference
 from s5engine.model.segformer import SegFormer
 from s5engine.model.tensor_names import network_tensors

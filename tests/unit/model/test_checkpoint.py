@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from parity.golden_weights import CONFIGS, golden_network, golden_state_dict
 
+from parity.golden_weights import CONFIGS, golden_network, golden_state_dict
 from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError
 from s5engine.model import UnetrSegformer, read_checkpoint, save_checkpoint
 from s5engine.model.checkpoint import file_sha256

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from parity.golden_weights import CONFIGS
 
+from parity.golden_weights import CONFIGS
 from s5engine.errors import CheckpointError, InvalidArgumentError
 from s5engine.model.config import NetworkConfig
 

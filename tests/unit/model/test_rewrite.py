@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parity.golden_weights import golden_network, golden_tile
 from torch import Tensor, nn
 
+from parity.golden_weights import golden_network, golden_tile
 from s5engine.model.fused import DepthMaximum, FusedDecodeHead, Join, rewrite_for_inference
 from s5engine.model.rewrite import fold_batch_norm, fuse_upsampling, split_input
 from s5engine.model.unetr import ConvBlock, Deconv, DeconvBlock

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from parity.golden_weights import CONFIGS
 from torch import nn
 
+from parity.golden_weights import CONFIGS
 from s5engine.model import NetworkConfig, UnetrSegformer
 from s5engine.model.attention import attend
 from s5engine.model.segformer import DropPath
