@@ -14,7 +14,7 @@ from PIL import Image
 
 import s5engine as s5
 from s5engine.model import NetworkConfig, build_model
-from s5engine.phantom import Phantom, serve_phantom
+from s5engine.phantom import Phantom, layers_path, serve_phantom
 
 from .title import read_title
 
@@ -33,17 +33,22 @@ def demo(directory: str | Path = "out/demo", *, budget: int | str | None = None)
     phantom = Phantom(settings.box.height, settings.box.width)
     model = build_model(NETWORK, seed=0)
     with serve_phantom(phantom, segment=settings.segment) as server:
-        title = read_title(model, settings, directory, source=server.url(), budget=budget)
-    volume = s5.open_volume(Path(directory) / "volume.zarr")
-    middle = volume.sel(layer=slice(7, 9)).isel(y=slice(None, None, 2), x=slice(None, None, 2))
-    layer, contrasted = (v[1].values[:, ::-1] / 255 for v in (middle, s5.contrast(middle)))
+        address = server.url(layers_path(settings.segment))
+        title = read_title(model, settings, directory, source=address, resume=False, budget=budget)
+    volume = s5.open_volume(Path(directory) / "volume.zarr").isel(
+        y=slice(None, None, 2),
+        x=slice(None, None, -2),  # mirrored: as one reads it
+    )
+    layer = volume.sel(layer=[10])
+    answer = np.asarray(Image.open(title)) / 255
+    low, high = np.percentile(answer[answer > 0], [1, 99])
     panels = [
-        ("One layer of the phantom (synthetic papyrus), mirrored back", layer),
-        ("The same layer, contrasted", contrasted),
-        ("The ink that was put in", phantom.ink().astype(np.float32)[::2, ::-2]),
+        ("One layer of the phantom, a synthetic segment", layer.values[0] / 255),
+        ("The same layer with contrast", s5.contrast(layer).values[0] / 255),
+        ("The ink that was put in", phantom.ink()[::2, ::-2].astype(np.float32)),
         (
-            "What an UNTRAINED network answers: it cannot read yet",
-            np.asarray(Image.open(title)) / 255,
+            "An UNTRAINED network's answer, brightened: it cannot read",
+            (answer - low) / (high - low),
         ),
     ]
     return s5.write_sheet(panels, Path(directory) / "demo.png")

@@ -20,6 +20,7 @@ def read_title(
     directory: str | Path,
     *,
     source: str | Path | None = None,
+    resume: bool = True,
     budget: int | str | None = None,
     batch: int | None = None,
     precision: str = "auto",
@@ -28,14 +29,15 @@ def read_title(
     folder = Path(directory)
     layers = s5.list_layers(source or settings.source)
     volume = s5.ingest(
-        layers, folder / "volume.zarr", layers=settings.layers, box=settings.box, budget=budget
-    )
+        layers, folder / "volume.zarr", layers=settings.layers, box=settings.box, resume=resume,
+        budget=budget,
+    )  # fmt: skip
     ink = s5.predict_ink(
         s5.to_uint8(s5.contrast(volume)), model, windows=settings.windows, stride=settings.stride,
         tta=settings.tta, taper=settings.taper, edge=settings.edge, batch=batch,
         mask=s5.papyrus_mask(volume, settings.mask_layer), precision=precision, budget=budget,
     )  # fmt: skip
-    run = s5.write_run(ink, folder / "run")
+    run = s5.write_run(ink, folder / "run", resume=resume)
     picture = s5.composite(
         run.ink, method=settings.method, boost=settings.boost, flip=settings.flip,
         invert=settings.invert, reduce=settings.reduce,

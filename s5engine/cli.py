@@ -74,6 +74,7 @@ def title(
     batch: Annotated[int | None, typer.Option(help="Tiles per forward pass.")] = None,
     budget: Budget = None,
     trust: Trust = False,
+    fresh: Fresh = False,
 ) -> None:
     """Read the title of Scroll 5: from the data server's address to the picture."""
     import s5engine as s5
@@ -82,8 +83,9 @@ def title(
     chosen = s5.read_title_settings(settings or pipeline.SETTINGS)
     model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
     picture = pipeline.read_title(
-        model, chosen, out, source=source, budget=budget, batch=batch, precision=precision
-    )
+        model, chosen, out, source=source, resume=not fresh, budget=budget, batch=batch,
+        precision=precision,
+    )  # fmt: skip
     typer.echo(picture)
 
 
