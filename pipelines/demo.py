@@ -42,14 +42,12 @@ def demo(directory: str | Path = "out/demo", *, budget: int | str | None = None)
     layer = volume.sel(layer=[10])
     answer = np.asarray(Image.open(title)) / 255
     low, high = np.percentile(answer[answer > 0], [1, 99])
+    brightened = (answer - low) / max(high - low, 1 / 255)
     panels = [
         ("One layer of the phantom, a synthetic segment", layer.values[0] / 255),
         ("The same layer with contrast", s5.contrast(layer).values[0] / 255),
         ("The ink that was put in", phantom.ink()[::2, ::-2].astype(np.float32)),
-        (
-            "An UNTRAINED network's answer, brightened: it cannot read",
-            (answer - low) / (high - low),
-        ),
+        ("An UNTRAINED network's answer, brightened: it cannot read", brightened),
     ]
     return s5.write_sheet(panels, Path(directory) / "demo.png")
 

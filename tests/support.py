@@ -13,6 +13,8 @@ import xarray as xr
 from s5engine import InkModel, wrap_model
 
 TILE = 64
+#: The small segment that pipeline tests serve: its name and size, a little of part 2 included.
+SEGMENT, HEIGHT, WIDTH = "20260101", 300, 10_400
 
 
 def volume_of(

@@ -21,14 +21,15 @@ Mask: TypeAlias = "np.ndarray | xr.DataArray | da.Array | None"
 def choose_batch(model: InkModel, batch: int | None) -> int:
     """Return the number of tiles per forward pass: as asked, or what suits network and device.
 
-    A CPU is busy with one tile of a full-size network (125 GFLOP each), and a batch that is filled
-    up costs it dearly; small networks and GPUs want more at once.
+    A full-size network takes a CPU about half a second a tile: batches that must be filled up cost
+    it dearly, but torch computes small 3D convolutions fast only from two tiles on. Small networks
+    and GPUs want more at once.
     """
     if batch is None:
         if model.device.type != "cpu":
             return 32
         large = model.config is not None and sum(model.config.unetr_filters) > 200
-        return 1 if large else 8
+        return 2 if large else 8
     if batch < 1:
         raise InvalidArgumentError(f"batch is at least 1, not {batch}.")
     return batch

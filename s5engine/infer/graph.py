@@ -70,7 +70,8 @@ def predict_ink(
     batch : int, optional
         Tiles per forward pass; chosen by the device when None.
     precision : str
-        ``"auto"``: half precision on a GPU, float32 on a CPU; or a name of `InkModel`'s.
+        ``"auto"``: the model's own, which is half precision on CUDA and float32 elsewhere unless
+        it was set; or another name that `InkModel.with_precision` knows.
     budget : int or str, optional
         Memory that the run may use, bytes or text such as ``"8 GiB"``; it sets the block size.
 
@@ -124,7 +125,7 @@ def predict_tiles(
 
     check_volume(volume)
     views(tta)
-    model = model.with_precision(precision)
+    model = model if precision == "auto" else model.with_precision(precision)
     batch = choose_batch(model, batch)
     picked, positions = pick_layers(volume, windows, model.layers)
     axis_y, axis_x = (TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:])
@@ -290,8 +291,8 @@ def _mask_token(mask: Mask) -> str | None:
 
 def _provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     """Return what the ink should remember of where it comes from."""
-    kept = {k: volume.attrs[k] for k in ("segment", "source", "contrast", "part")
-            if k in volume.attrs}  # fmt: skip
+    names = ("segment", "source", "fingerprint", "contrast", "part")
+    kept = {name: volume.attrs[name] for name in names if name in volume.attrs}
     return kept | {
         "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
         "precision": model.precision,

@@ -161,9 +161,10 @@ def _as_volume(
     if record is None:
         return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
     y0, _, x0, _ = record.box
-    return label_volume(
+    volume = label_volume(
         data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
     )
+    return volume.assign_attrs(fingerprint=record.fingerprint)
 
 
 def _squeezed(shape: Sequence[int]) -> list[int]:
