@@ -10,12 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from s5engine.ops.contrast import lookup_table as lookup_table
-    from s5engine.store.split import split as split
-    from s5engine.view.picture import write_sheet as write_sheet
-    from s5engine.view.picture import write_picture as write_picture
-    from s5engine.config import read_title_settings as read_title_settings
     from s5engine.config import TitleSettings as TitleSettings
+    from s5engine.config import read_title_settings as read_title_settings
     from s5engine.errors import S5Error as S5Error
     from s5engine.infer.graph import blend as blend
     from s5engine.infer.graph import predict_ink as predict_ink
@@ -23,10 +19,11 @@ if TYPE_CHECKING:
     from s5engine.infer.run import Run as Run
     from s5engine.infer.run import open_run as open_run
     from s5engine.infer.run import write_run as write_run
-    from s5engine.model.ink_model import load_checkpoint as load_checkpoint
     from s5engine.model.ink_model import InkModel as InkModel
+    from s5engine.model.ink_model import load_checkpoint as load_checkpoint
     from s5engine.model.wrap import wrap_model as wrap_model
     from s5engine.ops.contrast import contrast as contrast
+    from s5engine.ops.contrast import lookup_table as lookup_table
     from s5engine.ops.intensity import to_uint8 as to_uint8
     from s5engine.ops.mask import papyrus_mask as papyrus_mask
     from s5engine.ops.parts import parts as parts
@@ -34,8 +31,11 @@ if TYPE_CHECKING:
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
     from s5engine.store.ingest import ingest as ingest
+    from s5engine.store.split import split as split
     from s5engine.store.volume import open_volume as open_volume
     from s5engine.view.composite import composite as composite
+    from s5engine.view.picture import write_picture as write_picture
+    from s5engine.view.picture import write_sheet as write_sheet
 
 __version__ = "0.1.0"
 

@@ -17,22 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.budget import peak_rss
-from s5engine.console import progress as show_progress
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, StoreError
-from s5engine.infer.execute import Index, compute_blocks
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
-from s5engine.infer.surgery import needed_blocks, recover_tiles, replace_tiles
+from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
+from s5engine.infer.surgery import recover_tiles, replace_tiles
 from s5engine.store.progress import Journal
 
 if TYPE_CHECKING:
-    import dask.array as da
     import xarray as xr
 
 FORMATS = ("zarr", "npy", "png")
 _JOURNAL = "progress.jsonl"
-_BLOCK = 1024
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,12 @@ class Run:
     @property
     def ink(self) -> xr.DataArray:
         """The ink, lazy (window, y, x)."""
-        return _open(self.directory / "ink.zarr", "ink")
+        return open_stored(self.directory / "ink.zarr", "ink")
 
     @property
     def tiles(self) -> xr.DataArray:
         """The tile predictions, lazy (window, tile_y, tile_x, v, u), ready for `blend`."""
-        return _open(self.directory / "tiles.zarr", "tiles")
+        return open_stored(self.directory / "tiles.zarr", "tiles")
 
 
 def open_run(directory: str | Path) -> Run:
@@ -138,17 +135,17 @@ def _write(
     started, clock = datetime.now(UTC), time.monotonic()
     record: dict[str, Any] = {"completed": False, "settings": settings, "versions": versions()}
     write_record(folder, record)
-    lazy = ink if ink.chunks is not None else ink.chunk({"y": _BLOCK, "x": _BLOCK})
+    lazy = ink if ink.chunks is not None else ink.chunk({"y": BLOCK, "x": BLOCK})
     tiles = recover_tiles(lazy)
     times = {}
     if tiles is not None:
         if progress:
             say(f"predict: on {ink.attrs.get('device')}, {ink.attrs.get('precision')}")
-        stored = _store_tiles(lazy, tiles, folder / "tiles.zarr", settings["dtype"], journal,
+        stored = store_tiles(lazy, tiles, folder / "tiles.zarr", settings["dtype"], journal,
                               progress)  # fmt: skip
         lazy = replace_tiles(lazy, tiles, stored)
         times["predict_s"] = round(time.monotonic() - clock, 3)
-    _store_ink(lazy, folder / "ink.zarr", settings["dtype"], journal, progress)
+    store_ink(lazy, folder / "ink.zarr", settings["dtype"], journal, progress)
     times["blend_s"] = round(time.monotonic() - clock - times.get("predict_s", 0), 3)
     _write_products(folder, settings["formats"])
     record |= {
@@ -189,17 +186,12 @@ def _check(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> None:
 
 def _settings(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[str, Any]:
     """Return all that the result depends on, as JSON values."""
-    return {k: _plain(v) for k, v in ink.attrs.items()} | {
+    return {k: plain_value(v) for k, v in ink.attrs.items()} | {
         "written_windows": [int(w) for w in ink.window.values],
         "written_box": [int(ink.y[0]), int(ink.y[-1]) + 1, int(ink.x[0]), int(ink.x[-1]) + 1],
         "formats": list(formats),
         "dtype": dtype,
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return numpy scalars and arrays as what JSON knows."""
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _clear(folder: Path) -> None:
@@ -210,110 +202,9 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _store_tiles(
-    ink: xr.DataArray, tiles: xr.DataArray, path: Path, dtype: str, journal: Journal, progress: bool
-) -> da.Array:
-    """Compute the blocks of tile predictions that the ink needs and the journal lacks."""
-    chunks = (1, *(size[0] for size in tiles.chunks[1:3]), *tiles.shape[3:])
-    array = _create(tiles, path, chunks, dtype, np.nan)
-    needed = needed_blocks(ink.data, tiles.data)
-    _write_blocks("predict", tiles.data, array, needed, journal, progress)
-    return array
-
-
-def _store_ink(ink: xr.DataArray, path: Path, dtype: str, journal: Journal, progress: bool) -> None:
-    """Write the blocks of ink that the journal lacks."""
-    sides = [min(_BLOCK, n) if n else 1 for n in ink.shape[1:]]
-    if "block" in ink.attrs:
-        sides = [min(step, n) for step, n in zip(ink.attrs["block"], ink.shape[1:], strict=True)]
-    array = _create(ink, path, (1, *sides), dtype, 0)
-    data = ink.data.rechunk((ink.shape[0], *sides))
-    indices = [(0, i, j) for j in range(data.numblocks[2]) for i in range(data.numblocks[1])]
-    _write_blocks("blend", data, array, indices, journal, progress)
-
-
-def _write_blocks(
-    step: str, data: da.Array, array: Any, indices: list[Index], journal: Journal, progress: bool
-) -> None:
-    """Write blocks of ``data`` to the zarr array, each once, and journal them."""
-    todo = [i for i in indices if _unit(step, i) not in journal]
-    finished = len(indices) - len(todo)
-    writer = data.map_blocks(
-        _write_block,
-        target=array,
-        offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
-        name=f"write-{data.name}",
-        dtype=bool,
-        meta=np.empty((0,) * data.ndim, bool),
-        chunks=tuple((1,) * n for n in data.numblocks),
-    )
-    with show_progress(step, len(indices), "blocks", done=finished, enabled=progress) as meter:
-
-        def done(index: Index) -> None:
-            journal.finish(_unit(step, index))
-            meter.advance()
-
-        compute_blocks(writer, todo, done)
-
-
-def _unit(step: str, index: Index) -> str:
-    """Return the journal's name of a block."""
-    return f"{step} {index[1]} {index[2]}"
-
-
-def _write_block(
-    block: np.ndarray, *, target: Any, offsets: list[list[int]], block_id: Index
-) -> np.ndarray:
-    """Write one block to its place; whole chunks of the target, which no other block touches."""
-    place = tuple(
-        slice(offsets[axis][i], offsets[axis][i] + side)
-        for axis, (i, side) in enumerate(zip(block_id, block.shape, strict=True))
-    )
-    target[place] = block.astype(target.dtype, copy=False)
-    return np.ones((1,) * block.ndim, bool)
-
-
-def _create(
-    like: xr.DataArray, path: Path, chunks: tuple[int, ...], dtype: str, fill: float
-) -> Any:
-    """Create a zarr group with the array and its coordinates, or open the one that is there."""
-    import zarr
-
-    name = str(like.name)
-    if (path / name / "zarr.json").exists():
-        return zarr.open_group(path, mode="r+")[name]
-    shutil.rmtree(path, ignore_errors=True)
-    group = zarr.create_group(path)
-    for coordinate in like.dims:
-        if coordinate in like.coords:
-            values = like[coordinate].values
-            axis = group.create_array(
-                coordinate, shape=values.shape, dtype=values.dtype, chunks=values.shape,
-                dimension_names=(str(coordinate),),
-            )  # fmt: skip
-            axis[:] = values
-    return group.create_array(
-        name, shape=like.shape, dtype=dtype, chunks=chunks, fill_value=fill,
-        dimension_names=[str(d) for d in like.dims],
-        attributes={k: _plain(v) for k, v in like.attrs.items()},
-    )  # fmt: skip
-
-
-def _open(path: Path, name: str) -> xr.DataArray:
-    """Open an array that `_create` made, lazily."""
-    import xarray as xr
-
-    if not path.exists():
-        raise StoreError(
-            f"{path} is not there: the run was written without zarr.",
-            'Write it again with "zarr" among the formats.',
-        )
-    return xr.open_zarr(path, consolidated=False, chunks={})[name]
-
-
 def _write_products(folder: Path, formats: Sequence[str]) -> None:
     """Write pictures and arrays from the stored ink."""
-    ink = _open(folder / "ink.zarr", "ink").astype(np.float32)
+    ink = open_stored(folder / "ink.zarr", "ink").astype(np.float32)
     write_overview(ink, folder / "overview.png")
     if "npy" in formats:
         write_npy(ink, folder)

@@ -29,7 +29,7 @@ def recover_tiles(ink: xr.DataArray) -> xr.DataArray | None:
     attrs = ink.attrs
     graph = getattr(ink.data, "dask", None)
     step = _predict_layer(graph)
-    if step is None or not {"block", "tile", "windows", "reduction"} <= set(attrs):
+    if graph is None or step is None or not {"block", "tile", "windows", "reduction"} <= set(attrs):
         return None
     layer, name = step
     axes = [

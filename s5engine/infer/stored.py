@@ -1,0 +1,135 @@
+"""Tile predictions and ink as zarr arrays, written block by block, each block once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine.console import progress as show_progress
+from s5engine.errors import StoreError
+from s5engine.infer.execute import Index, compute_blocks
+from s5engine.infer.surgery import needed_blocks
+from s5engine.store.progress import Journal
+
+if TYPE_CHECKING:
+    import dask.array as da
+    import xarray as xr
+
+#: Side of a block of ink that has no blocks of its own, px.
+BLOCK = 1024
+
+
+def store_tiles(
+    ink: xr.DataArray, tiles: xr.DataArray, path: Path, dtype: str, journal: Journal, progress: bool
+) -> da.Array:
+    """Compute the blocks of tile predictions that the ink needs and the journal lacks."""
+    # The first block's size: the last one may be larger, and then holds two chunks.
+    chunks = (1, *(sizes[0] for sizes in tiles.data.chunks[1:3]), *tiles.shape[3:])
+    array = _create("tiles", tiles, path, chunks, dtype, np.nan)
+    needed = needed_blocks(ink.data, tiles.data)
+    _write_blocks("predict", tiles.data, array, needed, journal, progress)
+    return array
+
+
+def store_ink(ink: xr.DataArray, path: Path, dtype: str, journal: Journal, progress: bool) -> None:
+    """Write the blocks of ink that the journal lacks."""
+    sides = [min(BLOCK, n) if n else 1 for n in ink.shape[1:]]
+    if "block" in ink.attrs:
+        sides = [min(step, n) for step, n in zip(ink.attrs["block"], ink.shape[1:], strict=True)]
+    array = _create("ink", ink, path, (1, *sides), dtype, 0)
+    data = ink.data.rechunk((ink.shape[0], *sides))
+    indices = [(0, i, j) for j in range(data.numblocks[2]) for i in range(data.numblocks[1])]
+    _write_blocks("blend", data, array, indices, journal, progress)
+
+
+def _write_blocks(
+    step: str,
+    data: da.Array,
+    array: Any,
+    indices: Sequence[Index],
+    journal: Journal,
+    progress: bool,
+) -> None:
+    """Write blocks of ``data`` to the zarr array, each once, and journal them."""
+    todo = [i for i in indices if _unit(step, i) not in journal]
+    finished = len(indices) - len(todo)
+    writer = data.map_blocks(
+        _write_block,
+        target=array,
+        offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
+        name=f"write-{data.name}",
+        dtype=bool,
+        meta=np.empty((0,) * data.ndim, bool),
+        chunks=tuple((1,) * n for n in data.numblocks),
+    )
+    with show_progress(step, len(indices), "blocks", done=finished, enabled=progress) as meter:
+
+        def done(index: Index) -> None:
+            journal.finish(_unit(step, index))
+            meter.advance()
+
+        compute_blocks(writer, todo, done)
+
+
+def _unit(step: str, index: Index) -> str:
+    """Return the journal's name of a block."""
+    return f"{step} {index[1]} {index[2]}"
+
+
+def _write_block(
+    block: np.ndarray, *, target: Any, offsets: list[list[int]], block_id: Index
+) -> np.ndarray:
+    """Write one block to its place; whole chunks of the target, which no other block touches."""
+    place = tuple(
+        slice(offsets[axis][i], offsets[axis][i] + side)
+        for axis, (i, side) in enumerate(zip(block_id, block.shape, strict=True))
+    )
+    target[place] = block.astype(target.dtype, copy=False)
+    return np.ones((1,) * block.ndim, bool)
+
+
+def _create(
+    name: str, like: xr.DataArray, path: Path, chunks: tuple[int, ...], dtype: str, fill: float
+) -> Any:
+    """Create a zarr group with the array and its coordinates, or open the one that is there."""
+    import zarr
+
+    if (path / name / "zarr.json").exists():
+        return zarr.open_group(path, mode="r+")[name]
+    shutil.rmtree(path, ignore_errors=True)
+    group = zarr.create_group(path)
+    for coordinate in like.dims:
+        if coordinate in like.coords:
+            values = like[coordinate].values
+            axis = group.create_array(
+                str(coordinate), shape=values.shape, dtype=values.dtype, chunks=values.shape,
+                dimension_names=(str(coordinate),),
+            )  # fmt: skip
+            axis[:] = values
+    return group.create_array(
+        name, shape=like.shape, dtype=dtype, chunks=chunks, fill_value=fill,
+        dimension_names=[str(d) for d in like.dims],
+        attributes={k: plain_value(v) for k, v in like.attrs.items()},
+    )  # fmt: skip
+
+
+def open_stored(path: Path, name: str) -> xr.DataArray:
+    """Open an array that `_create` made, lazily."""
+    import xarray as xr
+
+    if not path.exists():
+        raise StoreError(
+            f"{path} is not there: the run was written without zarr.",
+            'Write it again with "zarr" among the formats.',
+        )
+    array: xr.DataArray = xr.open_zarr(path, consolidated=False, chunks={})[name]
+    return array
+
+
+def plain_value(value: Any) -> Any:
+    """Return numpy scalars and arrays as what JSON knows."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
