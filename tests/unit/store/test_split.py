@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from s5engine.errors import (
     StoreError,
 )
 from s5engine.phantom import LayerServer
+from s5engine.store import cut as module
 from s5engine.store import plan
-from s5engine.store import split as module
 from s5engine.store.ingest import ingest
 from s5engine.store.split import split
 from s5engine.store.volume import open_volume
@@ -304,6 +305,21 @@ def test_a_place_that_cannot_be_written_is_one_clear_error(source: Path, tmp_pat
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="file"):
         cut(source, tmp_path / "file" / "out")
+
+
+def test_a_full_disk_is_one_clear_error_and_resumable(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pwrite(*_: Any) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("s5engine.store.part_file.os.pwrite", pwrite)
+        with pytest.raises(StoreError, match="No space left on device"):
+            cut(source, tmp_path / "out")
+    cut(source, tmp_path / "out")
+    with open_volume(tmp_path / "out" / "seg") as volume:
+        np.testing.assert_array_equal(volume.values, pixels(**SHAPE))
 
 
 def test_without_layer_10_there_is_no_mask(source: Path, tmp_path: Path) -> None:

@@ -1,0 +1,251 @@
+"""Cutting the missing parts: bands of rows in, rows of many files out, masks at the end."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s5engine import console
+from s5engine.budget import current_rss
+from s5engine.errors import SourceChangedError
+from s5engine.geometry import Box
+from s5engine.store.bands import VolumeBands
+from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
+from s5engine.store.parts_tree import (
+    RECORD,
+    TreeRecord,
+    find_parts,
+    layer_file,
+    part_folder,
+    read_tree_record,
+)
+from s5engine.store.plan import WRITERS, BandPlan, in_flight, plan_split, row_bands
+from s5engine.store.png import write_gray_png
+from s5engine.store.progress import Journal, check_settings, differing_settings
+
+if TYPE_CHECKING:
+    from s5engine.source.stack import LayerStack
+
+#: The layer whose zeros are not papyrus, as in 2025.
+MASK_LAYER = 10
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one call of `split` cuts."""
+
+    reader: LayerStack | VolumeBands
+    tree: Path
+    record: TreeRecord
+    grid: dict[int, tuple[int, int]]
+    layers: tuple[int, ...]
+    lookup: np.ndarray | None
+    budget: int
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the pixels."""
+        return np.dtype(self.record.dtype)
+
+
+def cut(job: Job, *, resume: bool, progress: bool) -> None:
+    """Write what is missing, pass by pass, then the masks."""
+    job.tree.mkdir(parents=True, exist_ok=True)
+    with Journal.open(job.tree / "split.journal", {}) as journal:
+        _agree(job, resume=resume)
+        pending = [file for file in _files(job) if not (resume and _is_there(job, file))]
+        finished = rows_by_token(journal.units)
+        for file in pending:
+            if not resume or not file.adopt(job.record.rows, job.dtype, finished):
+                file.done = job.record.rows[0]
+            elif file.done == job.record.rows[1]:
+                file.finish()
+        pending = [file for file in pending if file.done < job.record.rows[1]]
+        for files in _passes(job, pending):
+            _pass(job, files, journal, progress=progress)
+        _masks(job)
+        journal.remove()
+
+
+def _files(job: Job) -> Iterator[PartFile]:
+    for number, columns in job.grid.items():
+        for layer in job.layers:
+            path = layer_file(job.tree, job.record.segment, number, layer)
+            yield PartFile(path, number, layer, columns)
+
+
+def _is_there(job: Job, file: PartFile) -> bool:
+    rows, (x0, x1) = job.record.rows, file.columns
+    return is_valid_layer(file.path, (rows[1] - rows[0], x1 - x0), job.dtype)
+
+
+def _agree(job: Job, *, resume: bool) -> None:
+    """Compare with what the tree was cut from before, and note what it is cut from now."""
+    note, wanted = job.tree / RECORD, job.record.to_json()
+    found = read_tree_record(job.tree)
+    others = {*find_parts(job.tree)} - {*job.grid}
+    if found is not None and (resume or others):
+        before = found.to_json()
+        check_settings(
+            {**before, "fingerprint": None}, {**wanted, "fingerprint": None}, str(job.tree)
+        )
+        # Layer by layer: a call may have cut others than this one.
+        known = before["fingerprint"]
+        wanted["fingerprint"] = {**known, **wanted["fingerprint"]}
+        changed = differing_settings(known, {k: wanted["fingerprint"][k] for k in known})
+        if changed:
+            key, (old, new) = next(iter(changed.items()))
+            raise SourceChangedError(
+                f"The source {job.record.source} has changed since {job.tree} was cut: {key} was "
+                f"{old} and is now {new}.",
+                "Split all parts afresh with resume=False, or into another directory.",
+            )
+    if found is None or found.to_json() != wanted:
+        temporary = note.with_suffix(".partial")
+        temporary.write_text(json.dumps(wanted, indent=1))
+        temporary.replace(note)
+
+
+def _passes(job: Job, pending: list[PartFile]) -> list[list[PartFile]]:
+    """Group the files into passes over the rows.
+
+    One pass for all, unless reading each group of neighbouring parts by itself costs fewer bytes
+    (layers in tiles, whose columns can be read alone).
+    """
+    if not pending:
+        return []
+    groups: list[list[PartFile]] = []
+    for file in pending:
+        if groups and file.columns[0] <= groups[-1][-1].columns[1]:
+            groups[-1].append(file)
+        else:
+            groups.append([file])
+    if isinstance(job.reader, VolumeBands):
+        return groups
+    alone = sum(job.reader.bytes_for(_hull(job, files)) for files in groups)
+    return groups if alone < job.reader.bytes_for(_hull(job, pending)) else [pending]
+
+
+def _hull(job: Job, files: list[PartFile]) -> Box:
+    """Return the box that the files still need."""
+    return Box(
+        min(file.done for file in files),
+        job.record.rows[1],
+        min(file.columns[0] for file in files),
+        max(file.columns[1] for file in files),
+    )
+
+
+def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) -> None:
+    """Read the rows that the files need, once, and let every file grow by each band."""
+    tokens = _begin(job, files, journal)
+    box = _hull(job, files)
+    layers = tuple(sorted({file.layer for file in files}))
+    plan = _plan(job, box, layers)
+    bands = [(box.y0 + y0, box.y0 + y1) for y0, y1 in plan.bands]
+    incoming = job.reader.iter_bands(
+        bands,
+        box.x0,
+        box.x1,
+        layers=layers,
+        ahead=plan.ahead,
+        in_flight=in_flight(job.budget),
+    )
+    with (
+        console.progress("split", len(bands), "bands", enabled=progress) as meter,
+        closing(incoming),  # type: ignore[type-var]
+        ThreadPoolExecutor(WRITERS, "s5-split-write") as writers,
+    ):
+        for _ in bands:
+            (y0, y1), pixels = next(incoming)
+            for _done in writers.map(
+                lambda file, y0=y0, pixels=pixels: _grow(
+                    job, file, pixels[layers.index(file.layer)], y0, box.x0
+                ),
+                files,
+            ):
+                pass
+            del pixels
+            for token in tokens:
+                journal.finish(unit_of(token, y1))
+            meter.advance()
+    for file in files:
+        file.finish()
+
+
+def _begin(job: Job, files: list[PartFile], journal: Journal) -> list[str]:
+    """Make the files, or rename those of an interrupted pass; return this pass's tokens.
+
+    Files that have come equally far get one new token: the journal's lines for it then speak of
+    these files alone, and not of others from the interrupted pass that are not cut now.
+    """
+    tokens: dict[int, str] = {}
+    for file in files:
+        if file.done not in tokens:
+            tokens[file.done] = secrets.token_hex(4)
+            journal.finish(unit_of(tokens[file.done], file.done))
+        if file.token:
+            file.rename(tokens[file.done])
+        else:
+            file.create(job.record.rows, job.dtype, tokens[file.done])
+    return list(tokens.values())
+
+
+def _plan(job: Job, box: Box, layers: tuple[int, ...]) -> BandPlan:
+    return plan_split(
+        (len(layers), box.height, box.width),
+        job.dtype.itemsize,
+        part_width=job.record.part_width,
+        budget=job.budget,
+        base=current_rss(),
+        source_bytes=lambda rows: job.reader.overhead_bytes(
+            row_bands(box.y0, box.y1, rows),
+            box.x0,
+            box.x1,
+            layers=layers,
+            in_flight=in_flight(job.budget),
+        ),
+    )
+
+
+def _grow(job: Job, file: PartFile, band: np.ndarray, y0: int, x0: int) -> None:
+    """Write the file's columns of a band of one layer, from the first row that it lacks."""
+    import cv2
+
+    skip = max(0, file.done - y0)
+    if skip >= band.shape[0]:
+        return
+    first, last = file.columns
+    pixels = np.ascontiguousarray(band[skip:, first - x0 : last - x0], job.dtype)
+    if job.lookup is not None:
+        pixels = cv2.LUT(pixels, job.lookup)
+    file.write(pixels, y0 + skip - job.record.rows[0])
+
+
+def _masks(job: Job) -> None:
+    """Write the masks that are missing, from the parts' own layer 10."""
+    from s5engine.source.listing import LayerFile, LayerIndex
+    from s5engine.source.stack import open_stack
+
+    y0, y1 = job.record.rows
+    for number, (x0, x1) in job.grid.items():
+        folder = part_folder(job.tree, job.record.segment, number)
+        layer = layer_file(job.tree, job.record.segment, number, MASK_LAYER)
+        if (folder / "mask.png").exists() or not layer.exists():
+            continue
+        shape = (y1 - y0, x1 - x0)
+        bands = [(y, min(y + 1024, shape[0])) for y in range(0, shape[0], 1024)]
+        alone = LayerFile(MASK_LAYER, str(layer.absolute()), layer.name)
+        index = LayerIndex({MASK_LAYER: alone}, str(layer.parent), segment=job.record.segment)
+        with open_stack(index) as stack:
+            rows = stack.iter_bands(bands, 0, shape[1], ahead=0)
+            masks = (np.where(pixels[0] != 0, 255, 0).astype(np.uint8) for _, pixels in rows)
+            write_gray_png(folder / "mask.png", shape, masks)
