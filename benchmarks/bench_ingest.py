@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -73,10 +74,12 @@ def measure_speed(
     with ServedSegment(min(rows, 128), min(width, 4000), layers) as small:
         one_round(small, root, max(1000, part_width // 10), 0, codecs)  # the warm-up
     measured: list[dict[str, Measured]] = []
+    loads = []
     with ServedSegment(rows, width, layers) as segment:
         for seed in range(rounds):
             runs, sent = one_round(segment, root, part_width, seed, codecs)
             measured.append(runs)
+            loads.append(round(os.getloadavg()[1], 1))
             print({name: round(run.seconds, 1) for name, run in runs.items()}, flush=True)
         file_bytes = segment.file_bytes
     columns = {name: [runs[name] for runs in measured] for name in measured[0]}
@@ -84,6 +87,7 @@ def measure_speed(
         "size": {"layers": layers, "rows": rows, "width": width, "part_width": part_width},
         "file_bytes": file_bytes,
         "windows_compared_per_round": 24,
+        "load_average_after_round": loads,
         "ways": {n: {**summary(runs), "bytes_sent": sent[n]} for n, runs in columns.items()},
         "times_faster": {
             f"{way} than baseline-{codec}": ratio(columns[f"baseline-{codec}"], columns[way])
@@ -94,12 +98,13 @@ def measure_speed(
 
 
 def measure_memory(
-    size: tuple[int, int, int], root: Path | None, rows_ingested: int, budget: str
+    size: tuple[int, int, int], root: Path | None, rows_ingested: int
 ) -> dict[str, Any]:
     """Return the peaks of baseline and store for layers of a size.
 
     The baseline's peak does not depend on the number of layers and parts, the store's not on the
-    number of bands: it cuts one part of one layer, the engine ingests the first rows of all layers.
+    number of bands: it cuts one part of one layer, the engine ingests the first rows of all layers,
+    within the smallest budget that it accepts.
     """
     layers, rows, width = size
     with scratch(root) as folder:
@@ -109,13 +114,9 @@ def measure_memory(
             )
         box = [0, min(rows_ingested, rows), 0, width]
         with ServedSegment(rows, width, layers) as segment:
-            new = run_case(
-                f"{CASES}:store",
-                url=segment.url,
-                store=str(folder / "b.zarr"),
-                box=box,
-                budget=budget,
-            )
+            asked: dict[str, Any] = {"url": segment.url, "store": str(folder / "b"), "box": box}
+            budget = run_case(f"{CASES}:smallest_budget", **asked).result
+            new = run_case(f"{CASES}:store", budget=budget, **asked)
     return {
         "size": {"layers": layers, "rows": rows, "width": width},
         "rows_ingested": box[1],
@@ -162,18 +163,19 @@ def main() -> None:
     root: Path | None = arguments.scratch
     size = (arguments.layers, arguments.rows, arguments.width)
     part_width = -(-arguments.width // arguments.parts)
-    body: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     if "speed" in arguments.only:
-        body["speed"] = measure_speed(size, part_width, arguments.rounds, root, arguments.codecs)
+        found["speed"] = measure_speed(size, part_width, arguments.rounds, root, arguments.codecs)
     if "crop" in arguments.only:
-        body["crop"] = measure_crop(size, arguments.width // 10, arguments.rounds, root)
+        found["crop"] = measure_crop(size, arguments.width // 10, arguments.rounds, root)
     if "memory" in arguments.only:
-        wide = 8 * arguments.width
-        body["memory"] = [
-            measure_memory((arguments.layers, rows, wide), root, 512, budget)
-            for rows, budget in ((arguments.rows, "1700 MiB"), (10 * arguments.rows, "1700 MiB"))
+        sizes = [
+            (arguments.layers, rows, 8 * arguments.width)
+            for rows in (arguments.rows, 10 * arguments.rows)
         ]
-    print(write_result(arguments.name, body))
+        found["memory"] = {"cases": [measure_memory(one, root, rows_ingested=512) for one in sizes]}
+    for name, body in found.items():
+        print(write_result(f"{arguments.name}_{name}", body))
 
 
 def parse() -> argparse.Namespace:
@@ -187,7 +189,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--codecs", nargs="+", default=["lzw", "none"], help="of the baseline's")
     parser.add_argument("--only", nargs="+", default=["speed", "crop", "memory"])
     parser.add_argument("--scratch", type=Path, help="a folder on a disk with 10 GB of room")
-    parser.add_argument("--name", default="ingest", help="of the result")
+    parser.add_argument(
+        "--name", default="ingest", help="of the results, before _speed, _crop and _memory"
+    )
     return parser.parse_args()
 
 

@@ -5,6 +5,7 @@ Each function runs in a fresh process; see `common.run_case`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,22 @@ def pixels_decoded(url: str, store: str, *, box: list[int] | None = None) -> int
     return total
 
 
-def refusal(url: str, store: str, *, budget: int) -> str | None:
-    """Return why an ingest does not fit into a budget; None if it does (then it is done)."""
-    from s5engine.errors import BudgetError
+def smallest_budget(url: str, store: str, *, box: list[int]) -> str:
+    """Return the smallest budget that an ingest accepts, from the error for one that is too small.
 
+    Raises
+    ------
+    RuntimeError
+        If no error comes.
+    """
     try:
-        s5.ingest(url, store, budget=budget, progress=False)
-    except BudgetError as error:
-        return str(error)
-    return None
+        s5.ingest(url, store, box=box, budget="1 MiB", progress=False)
+    except s5.S5Error as error:
+        found = re.search(r'"(\d+ MiB)"', str(error))
+        if found:
+            return found[1]
+        raise
+    raise RuntimeError("an ingest was begun with a budget of 1 MiB")
 
 
 def check_equal(
