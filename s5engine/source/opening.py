@@ -1,12 +1,20 @@
-"""Opening one layer file, whatever its format."""
+"""Opening layer files, whatever their format."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from s5engine.errors import SourceError
 from s5engine.source.grid import BIG_SEGMENT
 from s5engine.source.images import JPEG, PNG, open_picture
 from s5engine.source.layer import Layer
 from s5engine.source.listing import LayerFile
-from s5engine.source.retry import Halt
+from s5engine.source.pipeline import CONNECTIONS
+from s5engine.source.retry import Halt, StoppedError
 from s5engine.source.strip_spool import StripSpool
 from s5engine.source.tiff import read_directory
 from s5engine.source.transport import Transport
@@ -37,3 +45,47 @@ def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None)
     except BaseException:
         file.close()
         raise
+
+
+def open_layers(entries: Sequence[LayerFile], transport: Transport) -> list[Layer]:
+    """Open the layers side by side; if one fails, close the others and raise its error."""
+    halt = Halt()
+
+    def open_one(entry: LayerFile) -> Layer:
+        try:
+            return open_layer(entry, transport, halt)
+        except BaseException:
+            halt.set()
+            raise
+
+    with ThreadPoolExecutor(min(CONNECTIONS, len(entries)), "s5-open") as pool:
+        futures = [pool.submit(open_one, entry) for entry in entries]
+        try:
+            errors = [future.exception() for future in futures]
+        except BaseException:
+            halt.set()
+            raise
+    failed = [error for error in errors if error is not None]
+    if not failed:
+        return [future.result() for future in futures]
+    for future in futures:
+        if future.exception() is None:
+            future.result().close()
+    raise next((error for error in failed if not isinstance(error, StoppedError)), failed[0])
+
+
+def check_alike(opened: Sequence[Layer]) -> None:
+    """Refuse layers that differ in size or type."""
+    kinds: dict[tuple[tuple[int, int], np.dtype[Any]], list[str]] = {}
+    for layer in opened:
+        kinds.setdefault((layer.shape, layer.dtype), []).append(layer.name.rpartition("/")[2])
+    if len(kinds) > 1:
+        listed = "; ".join(
+            f"{height} × {width} px {dtype}: {', '.join(names[:5])}{', …' * (len(names) > 5)}"
+            for ((height, width), dtype), names in kinds.items()
+        )
+        folder = opened[0].name.rpartition("/")[0]
+        raise SourceError(
+            f"The layers in {folder} differ: {listed}.",
+            "All layers of a segment must have one size and type.",
+        )

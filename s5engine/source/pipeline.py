@@ -12,67 +12,17 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
+from s5engine.source.band import Band, BandState, Carried, Task, in_batches
 from s5engine.source.decode import Pixels, Scratch
 from s5engine.source.layer import Layer
-from s5engine.source.plan import Piece, Span
+from s5engine.source.plan import Piece
 from s5engine.source.retry import Halt, StoppedError
-from s5engine.source.transport import Buffer
-
-Band = tuple[int, int]
 
 #: Requests in flight.
 CONNECTIONS = 8
-#: Compressed bytes that one decoding task takes: enough to make hand-overs cheap, few enough that
-#: all threads have work.
-BATCH = 512 * 2**10
-
-
-@dataclass
-class Task:
-    """One request of one layer for one band; ``span`` is None for a layer read from a spool."""
-
-    band: int
-    slot: int
-    span: Span | None
-    size: int
-    data: Buffer = b""
-    batches: int = 1
-
-
-class _Carried(NamedTuple):
-    """Decoded pixels of one layer on their way to a later band: first row, first wanted column."""
-
-    slot: int
-    y0: int
-    column: int
-    pixels: Pixels
-
-    def put(self, array: Pixels, top: int) -> None:
-        """Write them into a band that begins at row ``top``."""
-        height, width = self.pixels.shape
-        row, column = self.y0 - top, self.column
-        array[self.slot, row : row + height, column : column + width] = self.pixels
-
-
-@dataclass
-class _BandState:
-    """A band on its way: its array once there is one, what is missing, what waits for the array."""
-
-    rows: Band
-    array: Pixels | None = None
-    missing: int = 0
-    planned: bool = False
-    arrived: list[Task] = field(default_factory=list)
-    carried: list[_Carried] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        return self.planned and self.missing == 0 and self.array is not None
 
 
 class BandReader:
@@ -101,8 +51,11 @@ class BandReader:
         self._layers, self._bands, self._columns = layers, list(bands), columns
         self._ahead, self._budget, self._threads = ahead, in_flight, threads
         self._halt = Halt()
-        self._changed = threading.Condition()
-        self._states: dict[int, _BandState] = {}
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)  # for fetchers: a request may go out
+        self._ready = threading.Condition(self._lock)  # for the consumer: a band is complete
+        self._own = threading.local()  # each decoding thread's scratch memory
+        self._states: dict[int, BandState] = {}
         self._tasks: deque[Task] = deque()
         self._next_band = 0  # first band that is not planned yet
         self._limit = -1  # last band that may be fetched
@@ -138,10 +91,10 @@ class BandReader:
     def _complete(self, i: int) -> Pixels:
         """Wait for band ``i`` and take it out."""
         self._allocate(i)
-        with self._changed:
+        with self._lock:
             self._limit = max(self._limit, i + self._ahead)
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: self._error is not None or self._states[i].complete)
+            self._room.notify_all()
+            self._ready.wait_for(lambda: self._error is not None or self._states[i].complete)
             if self._error is not None:
                 raise self._error
             array = self._states.pop(i).array
@@ -151,7 +104,7 @@ class BandReader:
 
     def _allocate(self, i: int) -> None:
         """Make the array of band ``i`` and start on what was waiting for it."""
-        with self._changed:
+        with self._lock:
             state = self._state(i)
             if state.array is not None:
                 return
@@ -167,16 +120,18 @@ class BandReader:
             self._submit(task)
 
     def _stop(self) -> None:
-        with self._changed:
+        with self._lock:
             self._halt.set()
-            self._changed.notify_all()
+            self._room.notify_all()
+            self._ready.notify_all()
 
     def _fail(self, error: BaseException) -> None:
-        with self._changed:
+        with self._lock:
             if self._error is None and not isinstance(error, StoppedError):
                 self._error = error
             self._halt.set()
-            self._changed.notify_all()
+            self._room.notify_all()
+            self._ready.notify_all()
 
     # --- fetching ------------------------------------------------------------------------------
 
@@ -196,7 +151,7 @@ class BandReader:
 
     def _take(self) -> Task | None:
         """Return the next request as soon as it may go out; None when there are no more."""
-        with self._changed:
+        with self._lock:
             while True:
                 if self._halt.is_set:
                     return None
@@ -209,11 +164,14 @@ class BandReader:
                     size = self._tasks[0].size
                     if self._flying == 0 or self._flying + size <= self._budget:
                         self._flying += size
-                        return self._tasks.popleft()
-                self._changed.wait()
+                        task = self._tasks.popleft()
+                        if self._tasks:
+                            self._room.notify()  # one wakes the next: all at once would only queue
+                        return task
+                self._room.wait()
 
-    def _state(self, i: int) -> _BandState:
-        return self._states.setdefault(i, _BandState(self._bands[i]))
+    def _state(self, i: int) -> BandState:
+        return self._states.setdefault(i, BandState(self._bands[i]))
 
     def _plan(self, i: int) -> None:
         """Make the requests of band ``i``; what a band before it brought along is left out."""
@@ -230,11 +188,11 @@ class BandReader:
                 state.missing += 1
         state.planned = True
         self._next_band += 1
-        self._changed.notify_all()
+        self._ready.notify_all()
 
     def _arrive(self, task: Task) -> None:
         """Give a fetched task to the decoders, or keep it until its band has an array."""
-        with self._changed:
+        with self._lock:
             state = self._states[task.band]
             if state.array is None:
                 state.arrived.append(task)
@@ -244,7 +202,7 @@ class BandReader:
     # --- decoding ------------------------------------------------------------------------------
 
     def _submit(self, task: Task) -> None:
-        groups = _batches(task.span.pieces) if task.span is not None else [[]]
+        groups = in_batches(task.span.pieces) if task.span is not None else [[]]
         task.batches = len(groups)
         if self._decoders is None or self._halt.is_set:
             return
@@ -254,10 +212,11 @@ class BandReader:
     def _decode(self, task: Task, pieces: list[Piece]) -> None:
         """Decode some pieces of a task: what a decoding thread does."""
         try:
-            layer, scratch = self._layers[task.slot], Scratch()
+            layer = self._layers[task.slot]
             if task.span is None and layer.spool is not None:
                 (y0, y1), array = self._target(task.band)
                 layer.spool.read(y0, y1, *self._columns, array[task.slot])
+            scratch = self._scratch()
             data = memoryview(task.data)
             for piece in pieces:
                 if self._halt.is_set:
@@ -269,6 +228,12 @@ class BandReader:
             self._fail(error)
             return
         self._finish(task)
+
+    def _scratch(self) -> Scratch:
+        scratch: Scratch | None = getattr(self._own, "scratch", None)
+        if scratch is None:
+            scratch = self._own.scratch = Scratch()
+        return scratch
 
     def _target(self, i: int) -> tuple[Band, Pixels]:
         state = self._states[i]
@@ -289,7 +254,7 @@ class BandReader:
         pixels = np.empty((last - piece.y0, b - a), array.dtype)
         layer.decode(piece, data, piece.y0, a, pixels, scratch)
         own[...] = pixels[: len(own)]
-        self._carry(task, _Carried(task.slot, piece.y0, a - x0, pixels))
+        self._carry(task, Carried(task.slot, piece.y0, a - x0, pixels))
 
     def _last_wanted(self, i: int, end: int) -> int:
         """Return the end of the last wanted row before ``end``, in band ``i`` or a later one."""
@@ -301,7 +266,7 @@ class BandReader:
             last = min(y1, end)
         return last
 
-    def _carry(self, task: Task, whole: _Carried) -> None:
+    def _carry(self, task: Task, whole: Carried) -> None:
         """Give rows of a straddling segment to the bands after its own."""
         bottom = whole.y0 + len(whole.pixels)
         for later in range(task.band + 1, len(self._bands)):
@@ -310,7 +275,7 @@ class BandReader:
                 break
             rows = whole.pixels[y0 - whole.y0 : y1 - whole.y0]
             piece = whole._replace(y0=y0, pixels=rows)
-            with self._changed:
+            with self._lock:
                 state = self._state(later)
                 if state.array is None:
                     state.carried.append(piece._replace(pixels=rows.copy()))
@@ -319,24 +284,14 @@ class BandReader:
 
     def _finish(self, task: Task) -> None:
         """Count a batch as done; the last one of a task frees its bytes."""
-        with self._changed:
+        with self._lock:
             task.batches -= 1
             if task.batches:
                 return
             task.data = b""
             self._flying -= task.size
-            self._states[task.band].missing -= 1
-            self._changed.notify_all()
-
-
-def _batches(pieces: list[Piece]) -> list[list[Piece]]:
-    """Cut a request's pieces into runs of about `BATCH` bytes."""
-    groups: list[list[Piece]] = [[]]
-    size = 0
-    for piece in pieces:
-        if size >= BATCH:
-            groups.append([])
-            size = 0
-        groups[-1].append(piece)
-        size += piece.size
-    return groups
+            state = self._states[task.band]
+            state.missing -= 1
+            self._room.notify()
+            if state.missing == 0:
+                self._ready.notify_all()

@@ -6,27 +6,23 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-
-import numpy as np
 
 from s5engine.budget import parse_bytes
 from s5engine.errors import InvalidArgumentError, SourceError
 from s5engine.geometry import Box, as_box
 from s5engine.source.address import StorageOptions
+from s5engine.source.band import BATCH, Band
 from s5engine.source.decode import Pixels
 from s5engine.source.layer import Layer
 from s5engine.source.listing import LayerIndex, list_layers
-from s5engine.source.opening import open_layer
-from s5engine.source.pipeline import BATCH, CONNECTIONS, BandReader
+from s5engine.source.opening import check_alike, open_layers
+from s5engine.source.pipeline import CONNECTIONS, BandReader
 from s5engine.source.plan import MERGE_SIZE
-from s5engine.source.retry import Halt, RetryPolicy
+from s5engine.source.retry import RetryPolicy
 from s5engine.source.transport import Transport
-
-Band = tuple[int, int]
 
 #: Memory of one open connection (socket buffers, pieces on their way), bytes.
 _CONNECTION_BYTES = 2**20
@@ -131,7 +127,8 @@ class LayerStack:
             Layer numbers, in the order wanted; all by default.
         ahead : int
             How many bands are read while the consumer works on one: so many band arrays exist
-            besides the consumer's. With 0 nothing is read meanwhile.
+            besides the consumer's, if that drops each one before it asks for the next. With 0
+            nothing is read meanwhile.
         in_flight : int or str
             Limit of the compressed bytes in memory, such as ``"64 MiB"``.
         threads : int, optional
@@ -291,8 +288,8 @@ def open_stack(
     transport = Transport(storage_options, retry)
     opened: list[Layer] = []
     try:
-        opened = _open_all(index, numbers, transport)
-        _check_alike(opened)
+        opened = open_layers([index[number] for number in numbers], transport)
+        check_alike(opened)
         return LayerStack(index, opened, transport)
     except BaseException:
         for layer in opened:
@@ -308,33 +305,6 @@ def default_threads() -> int:
     return os.cpu_count() or 1
 
 
-def _open_all(index: LayerIndex, numbers: Sequence[int], transport: Transport) -> list[Layer]:
-    """Open the layers side by side; if one fails, close the others and raise its error."""
-    halt = Halt()
-
-    def open_one(number: int) -> Layer:
-        try:
-            return open_layer(index[number], transport, halt)
-        except BaseException:
-            halt.set()
-            raise
-
-    with ThreadPoolExecutor(min(CONNECTIONS, len(numbers)), "s5-open") as pool:
-        futures = [pool.submit(open_one, number) for number in numbers]
-        try:
-            errors = [future.exception() for future in futures]
-        except BaseException:
-            halt.set()
-            raise
-    failed = [error for error in errors if error is not None]
-    if not failed:
-        return [future.result() for future in futures]
-    for future in futures:
-        if future.exception() is None:
-            future.result().close()
-    raise next((error for error in failed if isinstance(error, SourceError)), failed[0])
-
-
 def _check_numbers(layers: Sequence[int], known: Any, segment: str) -> None:
     if not len(layers):
         raise InvalidArgumentError("No layers are asked for.", "Name at least one layer number.")
@@ -344,21 +314,4 @@ def _check_numbers(layers: Sequence[int], known: Any, segment: str) -> None:
             f"Layers {unknown or list(layers)} of {segment} cannot be read: it has "
             f"{min(known)} to {max(known)}.",
             "Name layers that exist, each once.",
-        )
-
-
-def _check_alike(opened: Sequence[Layer]) -> None:
-    """Refuse layers that differ in size or type."""
-    kinds: dict[tuple[tuple[int, int], np.dtype[Any]], list[str]] = {}
-    for layer in opened:
-        kinds.setdefault((layer.shape, layer.dtype), []).append(layer.name.rpartition("/")[2])
-    if len(kinds) > 1:
-        listed = "; ".join(
-            f"{height} × {width} px {dtype}: {', '.join(names[:5])}{', …' * (len(names) > 5)}"
-            for ((height, width), dtype), names in kinds.items()
-        )
-        folder = opened[0].name.rpartition("/")[0]
-        raise SourceError(
-            f"The layers in {folder} differ: {listed}.",
-            "All layers of a segment must have one size and type.",
         )

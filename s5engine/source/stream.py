@@ -21,7 +21,7 @@ from s5engine.source.decode import imagecodecs
 CHUNK = 2**20
 #: Encoded bytes after which an LZW stream must have been cleared once (its table is full after
 #: less than 6 KiB, but an encoder may go on with a full one).
-LZW_PATIENCE = 16 * 2**20
+LZW_PATIENCE = 2**20
 
 _CLEAR, _END = 256, 257
 
