@@ -46,8 +46,7 @@ class Scratch:
 def decode_segment(
     data: Data,
     codec: Codec,
-    width: int,
-    stored_rows: int,
+    size: tuple[int, int],
     wanted: tuple[int, int, int, int],
     out: Pixels,
     scratch: Scratch,
@@ -60,8 +59,8 @@ def decode_segment(
         The encoded strip or tile.
     codec : Codec
         How it is encoded.
-    width, stored_rows : int
-        What it holds, px.
+    size : (height, width)
+        The most that it holds, px.
     wanted : (r0, r1, c0, c1)
         Rows and columns to decode, px from its upper left corner.
     out : (r1 - r0, c1 - c0) ndarray of uint8 or uint16
@@ -75,13 +74,14 @@ def decode_segment(
         If the data are damaged, with the reason.
     """
     r0, r1, c0, c1 = wanted
+    height, width = size
     itemsize = out.dtype.itemsize
     prefix = ((r1 - 1) * width + c1) * itemsize
     if _direct(codec, width, wanted, out):
         _decompress(data, codec, prefix, prefix, out.reshape(-1).view(np.uint8))
         pixels = out
     else:
-        full = stored_rows * width * itemsize
+        full = height * width * itemsize
         buffer = scratch.get(max(full, prefix) + _SLACK)
         _decompress(data, codec, prefix, full, buffer)
         stored = buffer[: r1 * width * itemsize].view(out.dtype).reshape(r1, width)

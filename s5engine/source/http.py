@@ -24,6 +24,9 @@ from s5engine.source.retry import (
 
 T = TypeVar("T")
 
+#: The largest index page, bytes.
+PAGE_LIMIT = 32 * 2**20
+
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -213,6 +216,11 @@ async def _whole(response: Any, sink: BinaryIO | None, name: str) -> Reply:
         size += len(piece)
         if sink is None:
             body += piece
+            if size > PAGE_LIMIT:
+                raise SourceError(
+                    f"{name} is more than a page: it has over {PAGE_LIMIT} bytes.",
+                    "Give the folder that holds the layers, not a file.",
+                )
         else:
             sink.write(piece)
     if announced is not None and size != int(announced):

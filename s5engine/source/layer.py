@@ -151,9 +151,9 @@ class Layer:
             return
         r0 = y0 - row * grid.seg_height
         wanted = (r0, r0 + out.shape[0], c0, c0 + out.shape[1])
-        stored = grid.stored_rows(piece.segment)
+        size = grid.seg_height, grid.seg_width  # some writers fill up the last strip
         try:
-            decode_segment(data, self.codec, grid.seg_width, stored, wanted, out, scratch)
+            decode_segment(data, self.codec, size, wanted, out, scratch)
         except ValueError as error:
             raise damaged(self.name, grid.name(piece.segment), error) from error
 

@@ -113,3 +113,10 @@ def test_unknown_and_uninstalled_file_systems(monkeypatch):
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingExtraError, match=re.escape('pip install "s5engine[s3]"')):
         list_layers("s3://bucket/segment/layers")
+
+
+def test_a_file_in_place_of_a_folder_is_not_read_into_memory(monkeypatch):
+    monkeypatch.setattr("s5engine.source.http.PAGE_LIMIT", 1000)
+    files = {f"s/layers/{i:03d}.tif": b"x" for i in range(100)}
+    with LayerServer(files) as server, pytest.raises(SourceError, match="more than a page"):
+        list_layers(server.url("s/layers/"))

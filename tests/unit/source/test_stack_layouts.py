@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import struct
 
 import cv2
 import numpy as np
@@ -231,3 +232,17 @@ def test_columns_of_uncompressed_rows_are_cut_by_ranges_where_that_saves():
         got = stack.read((5, 25, 70_000, 71_000))
         np.testing.assert_array_equal(got[0], image[5:25, 70_000:71_000])
         assert server.bytes_sent() == 20 * 1000
+
+
+@pytest.mark.parametrize("compression", ["lzw", "packbits", "deflate", "zstd"])
+def test_a_last_strip_that_was_filled_up_is_cut(tmp_path, compression):
+    """Some writers fill the last strip up to the rows of the others: read a taller image's."""
+    image = make_volume((20, 50), np.uint8)
+    data = bytearray(encode_layer(image, Layout(rows=10, compression=compression)))
+    at = struct.unpack_from("<I", data, 4)[0]
+    for entry in range(at + 2, at + 2 + 12 * struct.unpack_from("<H", data, at)[0], 12):
+        if struct.unpack_from("<H", data, entry)[0] == 257:
+            struct.pack_into("<I", data, entry + 8, 17)
+    (tmp_path / "0.tif").write_bytes(data)
+    with open_stack(tmp_path) as stack:
+        np.testing.assert_array_equal(stack.read()[0], image[:17])
