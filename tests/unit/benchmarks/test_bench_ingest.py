@@ -5,6 +5,7 @@ No speed is asserted.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,23 @@ LAYERS, ROWS, WIDTH, PART = 12, 150, 700, 300
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served() -> Iterator[ServedSegment]:
+    with ServedSegment(ROWS, WIDTH, LAYERS) as segment:
+        yield segment
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, served: ServedSegment) -> Path:
     """Return a folder in which all three ways have left their output."""
     root = tmp_path_factory.mktemp("ways")
-    with ServedSegment(ROWS, WIDTH, LAYERS) as segment:
-        assert baseline.run(segment.url, str(root / "baseline"), width=PART) == 3
-        assert segment.bytes_sent() >= segment.file_bytes
-        segment.reset()
-        assert segment.bytes_sent() == 0
-        assert ingest_cases.store(segment.url, str(root / "store"), width=PART) == 3
-        measured = run_case(
-            "benchmarks.ingest_cases:tree", url=segment.url, folder=str(root / "tree"), width=PART
-        )
+    assert baseline.run(served.url, str(root / "baseline"), width=PART) == 3
+    assert served.bytes_sent() >= served.file_bytes
+    served.reset()
+    assert served.bytes_sent() == 0
+    assert ingest_cases.store(served.url, str(root / "store"), width=PART) == 3
+    measured = run_case(
+        "benchmarks.ingest_cases:tree", url=served.url, folder=str(root / "tree"), width=PART
+    )
     assert measured.result == 3
     assert measured.seconds > 0
     assert 2**24 < measured.peak_bytes < 2**31
@@ -72,14 +78,13 @@ def test_a_changed_pixel_is_found(made: Path, tmp_path: Path) -> None:
             path.write_bytes(data)
 
 
-def test_the_decoder_stops_at_the_last_column(tmp_path: Path) -> None:
-    with ServedSegment(ROWS, WIDTH, LAYERS) as segment:
-        decoded = run_case(
-            "benchmarks.ingest_cases:pixels_decoded",
-            url=segment.url,
-            store=str(tmp_path / "store"),
-            box=[0, ROWS, 0, 70],
-        ).result
+def test_the_decoder_stops_at_the_last_column(tmp_path: Path, served: ServedSegment) -> None:
+    decoded = run_case(
+        "benchmarks.ingest_cases:pixels_decoded",
+        url=served.url,
+        store=str(tmp_path / "store"),
+        box=[0, ROWS, 0, 70],
+    ).result
     assert decoded == LAYERS * ROWS * 70
 
 
