@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from s5engine import console
-from s5engine.budget import current_rss, format_bytes, resolve_budget
-from s5engine.errors import InvalidArgumentError, SourceChangedError, StoreError
+from s5engine.budget import current_rss, resolve_budget
+from s5engine.errors import InvalidArgumentError, SourceChangedError
 from s5engine.geometry import Box, as_box
 from s5engine.store.create import (
     create_store,
@@ -24,16 +22,10 @@ from s5engine.store.create import (
 )
 from s5engine.store.files import is_remote
 from s5engine.store.ome import VolumeRecord, ZarrFormat
-from s5engine.store.plan import (
-    WRITERS,
-    BandPlan,
-    in_flight,
-    plan_ingest,
-    row_bands,
-)
+from s5engine.store.plan import BandPlan, in_flight, plan_ingest, row_bands
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
-from s5engine.store.shards import ChunkFiles
 from s5engine.store.volume import open_volume
+from s5engine.store.write_bands import write_bands
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -223,7 +215,7 @@ def _fill(
         with console.progress(
             "ingest", len(plan.bands), "bands", done=done, enabled=progress
         ) as meter:
-            for band in _write_bands(stack, level_files(path, record), box, plan, todo):
+            for band in write_bands(stack, level_files(path, record), box, plan, todo):
                 journal.finish(_unit(band))
                 meter.advance()
         mark_complete(path)
@@ -232,61 +224,3 @@ def _fill(
 
 def _unit(band: tuple[int, int]) -> str:
     return f"rows {band[0]}:{band[1]}"
-
-
-def _write_bands(
-    stack: LayerStack,
-    files: ChunkFiles,
-    box: Box,
-    plan: BandPlan,
-    bands: Sequence[tuple[int, int]],
-) -> Iterator[tuple[int, int]]:
-    """Write each band, and yield it when it is on disk."""
-    if not bands:
-        return
-    in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in bands]
-    incoming = stack.iter_bands(
-        in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget)
-    )
-    with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:  # type: ignore[type-var]
-        for y0, y1 in bands:
-            _, pixels = next(incoming)
-            write_band(files, y0, pixels, writers)
-            # Before the next band is made: two of them are all that the plan allows.
-            del pixels
-            yield y0, y1
-
-
-def write_band(files: ChunkFiles, y0: int, pixels: np.ndarray, writers: ThreadPoolExecutor) -> None:
-    """Write one band in whole shards.
-
-    Parameters
-    ----------
-    files : ChunkFiles
-        Where to.
-    y0 : int
-        First row of the band in the array, px.
-    pixels : (layers, rows, width) ndarray
-        All rows up to the end of the shards, or of the array.
-    writers : ThreadPoolExecutor
-        Where shards are encoded.
-
-    Raises
-    ------
-    StoreError
-        If the band is not whole shards, or cannot be written.
-    """
-    files.check(y0, pixels)
-    running = [writers.submit(files.write, y0, x0, pixels) for x0 in files.columns()]
-    try:
-        for future in running:
-            future.result()
-    except OSError as error:
-        raise StoreError(
-            f"Rows from {y0} cannot be written to {files.folder}: {error.strerror or error}.",
-            f"Make room (up to {format_bytes(pixels.nbytes)} for each band) or check the rights, "
-            "then run the same command to go on.",
-        ) from error
-    finally:
-        for future in running:
-            future.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from s5engine.budget import format_bytes
@@ -14,6 +14,8 @@ CHUNK = 128
 SHARD_WIDTH = 1024
 #: Heights that a shard may have, px, best first: higher shards are fewer files.
 BAND_HEIGHTS = (1024, 512, 256, 128)
+#: Rows that are fetched at a time where memory is short of a band, px, best first.
+LOW_ROWS = (64, 32, 16, 8, 4, 2, 1)
 #: Threads that encode and write shards.
 WRITERS = 2
 #: Memory of one writer ÷ pixels of one shard: its compressed chunks and the file put together of
@@ -35,8 +37,11 @@ class BandPlan:
         Bytes per pixel.
     band_height : int
         Rows of a band, px. For an ingest this is the height of a shard.
+    rows : int
+        Rows that are fetched and held at a time: the band's, or fewer, which are then collected
+        on disk until the band is whole.
     ahead : int
-        Bands that are fetched while one is written.
+        Times ``rows`` that are fetched while the ones before are put away.
     base, source_bytes, write_bytes : int
         Bytes that the process holds already, that reading takes beside the bands, and that
         writing takes.
@@ -49,6 +54,7 @@ class BandPlan:
     width: int
     itemsize: int
     band_height: int
+    rows: int
     ahead: int
     base: int
     source_bytes: int
@@ -61,9 +67,14 @@ class BandPlan:
         return tuple(row_bands(0, self.height, self.band_height))
 
     @property
+    def collects(self) -> bool:
+        """Whether bands are collected on disk, because memory does not hold one."""
+        return self.rows < min(self.band_height, self.height)
+
+    @property
     def band_bytes(self) -> int:
-        """Bytes of the largest band."""
-        return self.layers * min(self.band_height, self.height) * self.width * self.itemsize
+        """Bytes of the most rows that are held at a time."""
+        return self.layers * min(self.rows, self.height) * self.width * self.itemsize
 
     @property
     def projected_peak(self) -> int:
@@ -81,7 +92,7 @@ class BandPlan:
         return (
             f"{format_bytes(self.base)} that the process has now"
             f" + {1 + self.ahead} × {format_bytes(self.band_bytes)} of band"
-            f" ({self.layers} layers × {min(self.band_height, self.height)} rows × {self.width} px"
+            f" ({self.layers} layers × {min(self.rows, self.height)} rows × {self.width} px"
             f" × {self.itemsize} B)"
             f" + {format_bytes(self.source_bytes)} to read"
             f" + {format_bytes(self.write_bytes)} to write"
@@ -114,8 +125,8 @@ def plan_ingest(
 ) -> BandPlan:
     """Choose the highest bands of whole shards whose projected peak stays within the budget.
 
-    One band is fetched while another is written, as long as bands of 128 rows at least fit twice;
-    else one at a time.
+    One band is fetched while another is written. Where not even two bands of 128 rows fit, fewer
+    rows are fetched at a time and collected on disk.
 
     Parameters
     ----------
@@ -133,18 +144,23 @@ def plan_ingest(
     Raises
     ------
     BudgetError
-        If not even the smallest bands, one at a time, fit; with the arithmetic and the smallest
-        budget that would do.
+        If not even single rows fit; with the arithmetic and the smallest budget that would do.
     """
     shard_row = shape[0] * SHARD_WIDTH * itemsize
+    heights = BAND_HEIGHTS if band_height is None else (band_height,)
+    # Many rows at a time are worth more than high shards, but only from some rows on.
+    low = [(height, rows) for rows in LOW_ROWS for height in heights if rows < height]
     plans = _plans(
         shape,
         itemsize,
-        heights=BAND_HEIGHTS if band_height is None else (band_height,),
+        choices=[*((height, height, 1) for height in heights), *((*pair, 1) for pair in low)],
         budget=budget,
         base=base,
         source_bytes=source_bytes,
-        write_bytes=lambda rows: int(WRITERS * ENCODE_COPIES * rows * shard_row),
+        # A shard that comes back from the disk is one copy more.
+        write_bytes=lambda height, rows: int(
+            WRITERS * (ENCODE_COPIES + (rows < height)) * height * shard_row
+        ),
     )
     begun = (
         ""
@@ -173,14 +189,15 @@ def plan_split(
     BudgetError
         If not even bands of 16 rows, one at a time, fit.
     """
+    heights = (*BAND_HEIGHTS, 64, 32, 16)
     plans = _plans(
         shape,
         itemsize,
-        heights=(*BAND_HEIGHTS, 64, 32, 16),
+        choices=[*((rows, rows, 1) for rows in heights), (heights[-1], heights[-1], 0)],
         budget=budget,
         base=base,
         source_bytes=source_bytes,
-        write_bytes=lambda rows: WRITERS * PART_COPIES * rows * part_width * itemsize,
+        write_bytes=lambda _, rows: WRITERS * PART_COPIES * rows * part_width * itemsize,
     )
     return _first_fitting(plans, "Cutting the parts", "")
 
@@ -189,37 +206,34 @@ def _plans(
     shape: tuple[int, int, int],
     itemsize: int,
     *,
-    heights: Sequence[int],
+    choices: Sequence[tuple[int, int, int]],
     budget: int,
     base: int,
     source_bytes: SourceBytes,
-    write_bytes: Callable[[int], int],
-) -> list[BandPlan]:
-    """Return the possible plans, best first.
-
-    Without reading ahead only the lowest bands are worth it: a higher one fits twice if halved.
-    """
-    choices = [(rows, 1) for rows in heights] + [(heights[-1], 0)]
-    return [
-        BandPlan(
+    write_bytes: Callable[[int, int], int],
+) -> Iterator[BandPlan]:
+    """Yield the plans of some (band height, rows at a time, times ahead), in that order."""
+    for height, rows, ahead in choices:
+        yield BandPlan(
             *shape,
             itemsize,
-            band_height=rows,
+            band_height=height,
+            rows=rows,
             ahead=ahead,
             base=base,
             source_bytes=source_bytes(rows),
-            write_bytes=write_bytes(rows),
+            write_bytes=write_bytes(height, rows),
             budget=budget,
         )
-        for rows, ahead in choices
-    ]
 
 
-def _first_fitting(plans: Sequence[BandPlan], what: str, note: str) -> BandPlan:
-    fitting = next((plan for plan in plans if plan.fits), None)
-    if fitting is not None:
-        return fitting
-    least = min(plans, key=lambda plan: plan.projected_peak)
+def _first_fitting(plans: Iterator[BandPlan], what: str, note: str) -> BandPlan:
+    refused = []
+    for plan in plans:
+        if plan.fits:
+            return plan
+        refused.append(plan)
+    least = min(refused, key=lambda plan: plan.projected_peak)
     # A little more than the sum: the process will not be exactly as large at the next start.
     enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
     raise BudgetError(

@@ -56,7 +56,7 @@ class ChunkFiles:
         """Return the first columns of the shards in a band."""
         return range(0, self.shape[2], SHARD_WIDTH)
 
-    def check(self, y0: int, pixels: Pixels) -> None:
+    def check(self, y0: int, shape: tuple[int, ...]) -> None:
         """Refuse a band that is not whole shards: the rest of a shard would be lost.
 
         Raises
@@ -65,17 +65,16 @@ class ChunkFiles:
             If rows, columns or layers do not fit.
         """
         layers, rows, width = self.shape
-        y1 = y0 + pixels.shape[1]
+        y1 = y0 + shape[1]
         whole = y0 % self.height == 0 and y1 == min(y0 + self.height, rows)
-        if not whole or (pixels.shape[0], pixels.shape[2]) != (layers, width):
+        if not whole or (shape[0], shape[2]) != (layers, width):
             raise StoreError(
-                f"Rows {y0}:{y1} of {pixels.shape[0]} layers × {pixels.shape[2]} px are not whole "
+                f"Rows {y0}:{y1} of {shape[0]} layers × {shape[2]} px are not whole "
                 f"shards of {self.shape}, which are {self.height} rows high."
             )
 
-    def write(self, y0: int, x0: int, band: Pixels) -> None:
-        """Write one shard, or its chunks, of a band that begins at row ``y0``."""
-        pixels = band[:, :, x0 : x0 + SHARD_WIDTH]
+    def write(self, y0: int, x0: int, pixels: Pixels) -> None:
+        """Write the shard, or its chunks, whose first pixel is at row ``y0``, column ``x0``."""
         if self.sharded:
             data = encode_shard(pixels, self.height)
             if data:

@@ -13,8 +13,8 @@ import pytest
 
 from s5engine.errors import ResumeError, SourceChangedError, SourceError, StoreError
 from s5engine.phantom import LayerServer
-from s5engine.store import ingest as module
 from s5engine.store import plan
+from s5engine.store import write_bands as module
 from s5engine.store.ingest import ingest
 from s5engine.store.volume import open_volume
 from unit.store.segments import files_of, pixels, write_layers

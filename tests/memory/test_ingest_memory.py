@@ -77,6 +77,19 @@ def test_bands_are_bounded_by_the_budget(tmp_path: Path) -> None:
     np.testing.assert_array_equal(crop.values, segment.expected(box=box))
 
 
+def test_bands_that_memory_cannot_hold_are_collected_on_disk(tmp_path: Path) -> None:
+    height, width, layers, budget = 256, 120_000, 8, "230 MiB"
+    with served(height, width, layers) as url:
+        peak = peak_of_ingest(url, tmp_path / "a", budget, height, width)
+    # One band of 128 rows alone is half of the budget, two and the process are more than it.
+    assert layers * 128 * width > parse_bytes(budget) // 2
+    assert peak < parse_bytes(budget), format_bytes(peak)
+    segment = true_scale_segment(height, width, layers)
+    for box in [(0, 256, 0, 1500), (100, 200, 119_000, 120_000)]:
+        crop = open_volume(tmp_path / "a").isel(y=slice(*box[:2]), x=slice(*box[2:]))
+        np.testing.assert_array_equal(crop.values, segment.expected(box=box))
+
+
 @pytest.mark.slow
 def test_the_whole_width_of_a_true_segment_stays_below_4_gib(tmp_path: Path) -> None:
     rows, width, layers = 1024, 289_380, 21

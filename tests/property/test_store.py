@@ -90,10 +90,9 @@ def test_a_plan_fits_and_covers_every_row_once(
     try:
         chosen = plan_ingest(shape, itemsize, budget=budget, base=base)
     except BudgetError:
-        # Then the least of all plans does not fit.
-        least = 128 * shape[2] if shape[1] > 128 else shape[1] * shape[2]
-        writing = plan.WRITERS * plan.ENCODE_COPIES * 128 * plan.SHARD_WIDTH
-        assert base + shape[0] * itemsize * (least + writing) > budget - 1
+        # Then the least of all plans does not fit: two rows, and two of the lowest shards.
+        writing = plan.WRITERS * (plan.ENCODE_COPIES + 1) * 128 * plan.SHARD_WIDTH
+        assert base + shape[0] * itemsize * (2 * shape[2] + writing) > budget - 1
         return
     assert chosen.projected_peak <= budget
     assert chosen.band_height in BAND_HEIGHTS

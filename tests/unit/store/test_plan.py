@@ -42,29 +42,37 @@ def test_less_budget_means_lower_bands_and_every_plan_fits(budget: int) -> None:
     assert plan.band_height % CHUNK == 0
 
 
-def test_with_too_little_for_two_bands_one_is_read_at_a_time() -> None:
+def test_with_too_little_for_two_bands_fewer_rows_are_collected_on_disk() -> None:
     two = plan_ingest((21, 5000, 30_000), 1, budget=400 * MIB, base=100 * MIB)
-    assert (two.band_height, two.ahead) == (128, 1)
-    one = plan_ingest((21, 5000, 30_000), 1, budget=two.projected_peak - 1, base=100 * MIB)
-    assert (one.band_height, one.ahead) == (128, 0)
+    assert (two.band_height, two.rows, two.collects) == (128, 128, False)
+    less = plan_ingest((21, 5000, 30_000), 1, budget=two.projected_peak - 1, base=100 * MIB)
+    assert less.collects
+    assert less.rows < 128 <= less.band_height
+    assert less.band_bytes == 21 * less.rows * 30_000
+
+
+def test_eight_times_the_width_fits_into_a_quarter_of_a_gib() -> None:
+    plan = plan_ingest((21, 1378, 480_000), 1, budget=256 * MIB, base=130 * MIB)
+    assert plan.collects
+    assert plan.projected_peak <= 256 * MIB
 
 
 def test_what_does_not_fit_is_refused_with_the_sum_and_a_budget_that_does() -> None:
     shape = (21, 5000, 289_380)
     with pytest.raises(BudgetError) as error:
-        plan_ingest(shape, 1, budget=GIB // 2, base=100 * MIB)
+        plan_ingest(shape, 1, budget=GIB // 8, base=100 * MIB)
     message = str(error.value)
-    assert "512 MiB" in message
-    assert "21 layers × 128 rows × 289380 px × 1 B" in message
+    assert "128 MiB" in message
+    assert "21 layers × 1 rows × 289380 px × 1 B" in message
     enough = parse_bytes(message.split('"')[1])
-    assert plan_ingest(shape, 1, budget=enough, base=100 * MIB).ahead == 0
+    assert plan_ingest(shape, 1, budget=enough, base=100 * MIB).rows == 1
 
 
 def test_a_resumed_ingest_keeps_its_band_height() -> None:
     plan = plan_ingest((2, 1000, 3000), 1, budget=GIB, base=0, band_height=256)
     assert plan.band_height == 256
     with pytest.raises(BudgetError, match="begun with bands of 1024 rows"):
-        plan_ingest((21, 5000, 30_000), 1, budget=500 * MIB, base=0, band_height=1024)
+        plan_ingest((21, 5000, 30_000), 1, budget=100 * MIB, base=0, band_height=1024)
 
 
 def test_cutting_parts_may_use_lower_bands() -> None:

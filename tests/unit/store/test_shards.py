@@ -15,16 +15,20 @@ from hypothesis import strategies as st
 
 from s5engine.errors import StoreError
 from s5engine.store.create import create_store, level_files
-from s5engine.store.ingest import write_band
 from s5engine.store.ome import VolumeRecord
+from s5engine.store.scratch import BandScratch
 from s5engine.store.shards import ChunkFiles, encode_shard
+from s5engine.store.write_bands import write_band, write_scratch
 from unit.store.segments import files_of, pixels
 
 
 def written_both_ways(
     folder: Path, data: np.ndarray, band: int, zarr_format: Literal[2, 3]
 ) -> tuple[Path, Path]:
-    """Write ``data`` by `write_band` and by zarr-python into two stores of ours."""
+    """Write ``data`` by our writers and by zarr-python into two stores of ours.
+
+    Of our writers the plain one and the one that collects bands on disk take turns.
+    """
     layers, height, width = data.shape
     record = VolumeRecord(
         "s", "u", {}, tuple(range(layers)), (0, height, 0, width), data.dtype.name,
@@ -33,9 +37,21 @@ def written_both_ways(
     ours, theirs = folder / "ours", folder / "theirs"
     for path in (ours, theirs):
         create_store(path, record)
-    with ThreadPoolExecutor(2) as writers:
+    files = level_files(ours, record)
+    shape = (layers, band, width)
+    with (
+        ThreadPoolExecutor(2) as writers,
+        BandScratch(folder / "scratch", shape, data.dtype) as scratch,
+    ):
         for y0 in range(0, height, band):
-            write_band(level_files(ours, record), y0, data[:, y0 : y0 + band], writers)
+            rows = data[:, y0 : y0 + band]
+            if y0 // band % 2:
+                write_band(files, y0, rows, writers)
+                continue
+            for row in range(0, rows.shape[1], 50):
+                scratch.put(row, rows[:, row : row + 50])
+            write_scratch(files, y0, rows.shape[1], scratch, writers)
+    assert not (folder / "scratch").exists()
     array = zarr.open_array(theirs / "0", mode="r+", config={"write_empty_chunks": False})
     array[...] = data
     return ours, theirs

@@ -1,0 +1,133 @@
+"""Bands of rows → whole shards on disk, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from s5engine.errors import StoreError
+from s5engine.geometry import Box
+from s5engine.store.plan import SHARD_WIDTH, WRITERS, BandPlan, in_flight, row_bands
+from s5engine.store.scratch import BandScratch
+from s5engine.store.shards import ChunkFiles
+
+if TYPE_CHECKING:
+    from s5engine.source.stack import LayerStack
+
+
+def write_bands(
+    stack: LayerStack,
+    files: ChunkFiles,
+    box: Box,
+    plan: BandPlan,
+    bands: Sequence[tuple[int, int]],
+) -> Iterator[tuple[int, int]]:
+    """Write each band, and yield it when it is on disk."""
+    if not bands:
+        return
+    pieces = [piece for band in bands for piece in row_bands(*band, plan.rows)]
+    in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in pieces]
+    incoming = stack.iter_bands(
+        in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget)
+    )
+    with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:  # type: ignore[type-var]
+        if not plan.collects:
+            for y0, y1 in bands:
+                _, pixels = next(incoming)
+                write_band(files, y0, pixels, writers)
+                # Before the next band is made: two of them are all that the plan allows.
+                del pixels
+                yield y0, y1
+            return
+        shape = (plan.layers, plan.band_height, plan.width)
+        dtype = np.dtype(stack.dtype).newbyteorder("=")
+        with BandScratch(scratch_path(files.folder), shape, dtype) as scratch:
+            for y0, y1 in bands:
+                _collect(scratch, incoming, row_bands(y0, y1, plan.rows))
+                write_scratch(files, y0, y1 - y0, scratch, writers)
+                yield y0, y1
+
+
+def scratch_path(folder: Path) -> Path:
+    """Return where a band is collected: among the temporary files of the store."""
+    return folder / "band.partial"
+
+
+def _collect(
+    scratch: BandScratch,
+    incoming: Iterator[tuple[tuple[int, int], np.ndarray]],
+    pieces: Sequence[tuple[int, int]],
+) -> None:
+    """Put the rows of one band down on disk, a few at a time."""
+    for y0, _ in pieces:
+        _, pixels = next(incoming)
+        try:
+            scratch.put(y0 - pieces[0][0], pixels)
+        except OSError as error:
+            raise _unwritable(scratch.path, y0, error) from error
+        del pixels
+
+
+def write_band(files: ChunkFiles, y0: int, pixels: np.ndarray, writers: ThreadPoolExecutor) -> None:
+    """Write one band in whole shards.
+
+    Parameters
+    ----------
+    files : ChunkFiles
+        Where to.
+    y0 : int
+        First row of the band in the array, px.
+    pixels : (layers, rows, width) ndarray
+        All rows up to the end of the shards, or of the array.
+    writers : ThreadPoolExecutor
+        Where shards are encoded.
+
+    Raises
+    ------
+    StoreError
+        If the band is not whole shards, or cannot be written.
+    """
+    files.check(y0, pixels.shape)
+    _write_shards(files, y0, lambda x0: pixels[:, :, x0 : x0 + SHARD_WIDTH], writers)
+
+
+def write_scratch(
+    files: ChunkFiles, y0: int, rows: int, scratch: BandScratch, writers: ThreadPoolExecutor
+) -> None:
+    """Write one band of ``rows`` rows that was collected on disk; see `write_band`."""
+    files.check(y0, (scratch.shape[0], rows, scratch.shape[2]))
+    _write_shards(files, y0, lambda x0: scratch.shard(x0, rows), writers)
+
+
+def _write_shards(
+    files: ChunkFiles,
+    y0: int,
+    shard: Callable[[int], np.ndarray],
+    writers: ThreadPoolExecutor,
+) -> None:
+    """Encode and write every shard of a band, some at a time."""
+    running = [
+        writers.submit(lambda x0=x0: files.write(y0, x0, shard(x0)))  # type: ignore[misc]
+        for x0 in files.columns()
+    ]
+    try:
+        for future in running:
+            future.result()
+    except OSError as error:
+        raise _unwritable(files.folder, y0, error) from error
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _unwritable(where: Path, y0: int, error: OSError) -> StoreError:
+    """Return the error of a disk that is full or refuses."""
+    return StoreError(
+        f"Rows from {y0} cannot be written to {where}: {error.strerror or error}.",
+        "Make room or check the rights, then run the same command to go on.",
+    )
