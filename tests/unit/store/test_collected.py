@@ -62,7 +62,7 @@ def test_an_interrupted_band_is_collected_anew(
         real(self, row, rows)
 
     monkeypatch.setattr(BandScratch, "put", put)
-    with pytest.raises(StoreError, match="No space left.*same command to go on"):
+    with pytest.raises(StoreError, match=r"No space left.*same command to go on"):
         ingest(tmp_path / "seg", tmp_path / "a", progress=False)
     with pytest.raises(StoreError, match="unfinished"):
         open_volume(tmp_path / "a")
