@@ -27,15 +27,17 @@ def read_title(
 ) -> Path:
     """Write the title's picture into ``directory``, beside the volume and the run it comes from."""
     folder = Path(directory)
+    how = {"windows": settings.windows, "stride": settings.stride, "tta": settings.tta,
+           "taper": settings.taper, "edge": settings.edge}  # fmt: skip
+    s5.check_prediction(model, settings.box.shape, settings.layers, **how)
     layers = s5.list_layers(source or settings.source)
     volume = s5.ingest(
         layers, folder / "volume.zarr", layers=settings.layers, box=settings.box, resume=resume,
         budget=budget,
     )  # fmt: skip
     ink = s5.predict_ink(
-        s5.to_uint8(s5.contrast(volume)), model, windows=settings.windows, stride=settings.stride,
-        tta=settings.tta, taper=settings.taper, edge=settings.edge, batch=batch,
-        mask=s5.papyrus_mask(volume, settings.mask_layer), precision=precision, budget=budget,
+        s5.to_uint8(s5.contrast(volume)), model, mask=s5.papyrus_mask(volume, settings.mask_layer),
+        batch=batch, precision=precision, budget=budget, **how,
     )  # fmt: skip
     run = s5.write_run(ink, folder / "run", resume=resume)
     picture = s5.composite(

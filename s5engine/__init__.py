@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from s5engine.config import TitleSettings as TitleSettings
     from s5engine.config import read_title_settings as read_title_settings
     from s5engine.errors import S5Error as S5Error
+    from s5engine.infer.arguments import check_prediction as check_prediction
     from s5engine.infer.graph import blend as blend
     from s5engine.infer.graph import predict_ink as predict_ink
     from s5engine.infer.graph import predict_tiles as predict_tiles
@@ -46,6 +47,7 @@ _HOMES = {
     "S5Error": "errors",
     "TitleSettings": "config",
     "blend": "infer.graph",
+    "check_prediction": "infer.arguments",
     "composite": "view.composite",
     "contrast": "ops.contrast",
     "ingest": "store.ingest",

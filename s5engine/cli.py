@@ -6,7 +6,7 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -114,7 +114,9 @@ def fetch(
     store: Annotated[Path, typer.Argument(help="The zarr store to write.")],
     layers: Annotated[str | None, typer.Option(help="Layer numbers, e.g. 3-20 or 3,4,5.")] = None,
     crop: Crop = None,
-    zarr_format: Annotated[int, typer.Option(help="3, or 2 for older tools.")] = 3,
+    zarr_format: Annotated[
+        Literal["3", "2"], typer.Option(help="2 is for older tools, VC3D among them.")
+    ] = "3",
     budget: Budget = None,
     fresh: Fresh = False,
 ) -> None:
@@ -123,7 +125,7 @@ def fetch(
 
     s5.ingest(
         _address(source), store, layers=_numbers(layers), box=_box(crop), resume=not fresh,
-        budget=budget, zarr_format=zarr_format,  # type: ignore[arg-type]
+        budget=budget, zarr_format=2 if zarr_format == "2" else 3,
     )  # fmt: skip
     typer.echo(store)
 
@@ -167,8 +169,13 @@ def infer(
     crop: Crop = None,
     stride: Annotated[int, typer.Option(help="Step between tiles, px.")] = 64,
     tta: Annotated[int, typer.Option(help="Test-time augmentation: 0, 1, 2, 3 or 8.")] = 1,
-    taper: Annotated[str, typer.Option(help="gaussian, hann or uniform.")] = "gaussian",
-    edge: Annotated[str, typer.Option(help="cover, or drop as in 2025.")] = "cover",
+    taper: Annotated[
+        Literal["gaussian", "hann", "uniform"], typer.Option(help="Weights where tiles overlap.")
+    ] = "gaussian",
+    edge: Annotated[
+        Literal["cover", "drop"],
+        typer.Option(help="Predict every pixel, or drop borders as in 2025."),
+    ] = "cover",
     mask: Annotated[
         str, typer.Option(help="auto (layer 10 is not 0), none, or a PNG of the same size.")
     ] = "auto",
@@ -188,7 +195,7 @@ def infer(
     contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
     ink = s5.predict_ink(
         s5.to_uint8(contrasted), model, windows=_numbers(windows) or [], stride=stride, tta=tta,
-        taper=taper, edge=edge, mask=_mask(mask, plain), batch=batch,  # type: ignore[arg-type]
+        taper=taper, edge=edge, mask=_mask(mask, plain), batch=batch,
         precision=precision, budget=budget,
     )  # fmt: skip
     typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
@@ -198,7 +205,9 @@ def infer(
 def composite(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG.")] = Path("composite.png"),
-    method: Annotated[str, typer.Option(help="mean or max.")] = "mean",
+    method: Annotated[
+        Literal["mean", "max"], typer.Option(help="How windows are combined.")
+    ] = "mean",
     boost: Annotated[float, typer.Option(help="1…10.")] = 1.0,
     flip: Annotated[bool, typer.Option("--flip", help="Mirror horizontally.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Ink dark on light.")] = False,
@@ -208,7 +217,7 @@ def composite(
     import s5engine as s5
 
     picture = s5.composite(
-        s5.open_run(run).ink, method=method, boost=boost,  # type: ignore[arg-type]
+        s5.open_run(run).ink, method=method, boost=boost,
         flip=flip, invert=invert, reduce=reduce,
     )  # fmt: skip
     typer.echo(s5.write_picture(picture, out))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Protocol
 
 #: Seconds between two plain lines of the same work.
@@ -53,12 +54,12 @@ class _Lines:
 
 
 class _Bar:
-    def __init__(self, advance: object, task: object) -> None:
-        self._advance, self._task = advance, task
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
 
     def advance(self, units: float = 1) -> None:
         """Move the bar."""
-        self._advance(self._task, units)  # type: ignore[operator]
+        self._advance(units)
 
 
 def say(message: str) -> None:
@@ -112,4 +113,4 @@ def progress(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield _Bar(bar.advance, bar.add_task(what, total=total, completed=int(done)))
+        yield _Bar(partial(bar.advance, bar.add_task(what, total=total, completed=int(done))))

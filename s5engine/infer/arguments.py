@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.geometry import Edge, TileAxis
+from s5engine.infer.taper import Taper, taper_weights
+from s5engine.infer.tta import views
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -49,11 +52,43 @@ def check_volume(volume: xr.DataArray) -> None:
         )
 
 
-def pick_layers(
-    volume: xr.DataArray, windows: Sequence[int], count: int
-) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
-    """Return the volume with only the layers that windows need, and each window's positions."""
-    numbers = [int(n) for n in volume.layer.values]
+def check_prediction(
+    model: InkModel,
+    shape: tuple[int, int],
+    layers: Sequence[int],
+    *,
+    windows: Sequence[int],
+    stride: int = 64,
+    tta: int = 1,
+    taper: Taper = "gaussian",
+    edge: Edge = "cover",
+) -> None:
+    """Refuse what `predict_ink` would refuse, before there is a volume: before it is fetched.
+
+    Parameters
+    ----------
+    model : InkModel
+    shape : (int, int)
+        Height and width of the volume to come, px.
+    layers : sequence of int
+        Its layer numbers.
+    windows, stride, tta, taper, edge
+        As `predict_ink` takes them.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they do not fit each other.
+    """
+    check_windows(layers, windows, model.layers)
+    views(tta)
+    taper_weights(taper, model.tile)
+    for length in shape:
+        TileAxis(length, model.tile, stride, edge)
+
+
+def check_windows(numbers: Sequence[int], windows: Sequence[int], count: int) -> None:
+    """Refuse layer windows that reach beyond the layers."""
     if not len(windows):
         raise InvalidArgumentError("No layer window is given.", "Name the first layer of each.")
     for first in windows:
@@ -65,6 +100,14 @@ def pick_layers(
                 f"the volume has {numbers[0]}…{numbers[-1]}: {missing} are missing.",
                 f"Windows that fit: {last}." if last else "The volume has too few layers.",
             )
+
+
+def pick_layers(
+    volume: xr.DataArray, windows: Sequence[int], count: int
+) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
+    """Return the volume with only the layers that windows need, and each window's positions."""
+    numbers = [int(n) for n in volume.layer.values]
+    check_windows(numbers, windows, count)
     needed = sorted({n for first in windows for n in range(int(first), int(first) + count)})
     place = {number: position for position, number in enumerate(needed)}
     picked = volume.isel(layer=[numbers.index(n) for n in needed])

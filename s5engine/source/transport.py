@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ HEAD = 1024
 Buffer = bytes | bytearray
 
 
-class RangeFile:
+class RangeFile(ABC):
     """A file that is read by byte ranges; safe to use from several threads.
 
     Attributes
@@ -65,10 +66,11 @@ class RangeFile:
         self.fetched += len(data)
         return data
 
+    @abstractmethod
     def _read(self, start: int, stop: int, halt: Halt) -> Buffer:
-        raise NotImplementedError
+        """Return the bytes, which are known to be inside the file."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most files hold nothing open
         """Release what is held open."""
 
     def changed(self, what: str) -> SourceChangedError:

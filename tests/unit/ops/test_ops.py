@@ -24,7 +24,11 @@ def untouchable(dtype: type = np.uint8) -> xr.DataArray:
     array = Untouchable()
     array.dtype = np.dtype(dtype)
     data = da.from_array(array, chunks=(16, 100, 100), meta=np.empty((0, 0, 0), dtype))
-    return volume_of(np.zeros((16, 1, 1), np.uint8)).isel(y=[0] * 300, x=[0] * 400).copy(data=data)
+    return xr.DataArray(
+        data,
+        dims=("layer", "y", "x"),
+        coords={"layer": range(16), "y": range(300), "x": range(400)},
+    )
 
 
 def test_nothing_is_computed_early() -> None:
