@@ -22,6 +22,10 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# About ten minutes on two cores; benchmarks/README.md says what is measured and how.
+bench: $(READY)
+	$(BIN)/python -m benchmarks.bench_ingest --rounds 1
+
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s5engine needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)

@@ -5,7 +5,6 @@ Each function runs in a fresh process; see `common.run_case`.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +54,6 @@ def pixels_decoded(url: str, store: str, *, box: list[int] | None = None) -> int
     imagecodecs.lzw_decode = counted
     s5.ingest(url, store, box=box, progress=False)
     return total
-
-
-def smallest_budget(url: str, store: str, *, box: list[int]) -> str:
-    """Return the smallest budget that an ingest accepts, from the error for one that is too small.
-
-    Raises
-    ------
-    RuntimeError
-        If no error comes.
-    """
-    try:
-        s5.ingest(url, store, box=box, budget="1 MiB", progress=False)
-    except s5.S5Error as error:
-        found = re.search(r'"(\d+ MiB)"', str(error))
-        if found:
-            return found[1]
-        raise
-    raise RuntimeError("an ingest was begun with a budget of 1 MiB")
 
 
 def check_equal(

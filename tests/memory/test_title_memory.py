@@ -10,10 +10,9 @@ import pytest
 import s5engine as s5
 from benchmarks.common import run_case
 from benchmarks.served import ServedSegment
+from memory.title_case import BOX, HEIGHT, LAYERS, WIDTH
 from s5engine.phantom import true_scale_segment
 
-HEIGHT, WIDTH, LAYERS = 13_780, 289_380, 21
-BOX = (4630, 7730, 13_200, 19_300)
 WANTED = range(3, 21)
 GIB = 2**30
 #: The head of each file may be read to find its directory: at most so many bytes.
@@ -64,3 +63,13 @@ def test_the_title_is_ingested_within_4_gib_and_only_its_rows_are_fetched(tmp_pa
         crop = volume.sel(layer=layers, y=slice(y0, y0 + 199), x=slice(x0, x0 + 299))
         expected = segment.expected(layers, (y0, y0 + 200, x0, x0 + 300))
         np.testing.assert_array_equal(crop.values, expected)
+
+
+@pytest.mark.slow
+def test_the_whole_line_to_the_picture_stays_within_4_gib(tmp_path: Path) -> None:
+    with ServedSegment(HEIGHT, WIDTH, LAYERS) as server:
+        measured = run_case(
+            "tests.memory.title_case:whole_line", url=server.url, folder=str(tmp_path), stride=32
+        )
+    assert measured.result == [775, 1525]
+    assert measured.peak_bytes < 4 * GIB
