@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from s5engine.store.ingest import ingest as ingest
     from s5engine.store.split import split as split
     from s5engine.store.volume import open_volume as open_volume
+    from s5engine.train.losses import masked_dice_bce as masked_dice_bce
     from s5engine.view.composite import composite as composite
     from s5engine.view.picture import write_picture as write_picture
     from s5engine.view.picture import write_sheet as write_sheet
@@ -54,6 +55,7 @@ _HOMES = {
     "list_layers": "source.listing",
     "load_checkpoint": "model.ink_model",
     "lookup_table": "ops.contrast",
+    "masked_dice_bce": "train.losses",
     "open_run": "infer.run",
     "open_volume": "store.volume",
     "papyrus_mask": "ops.mask",
