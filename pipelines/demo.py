@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 import s5engine as s5
 from s5engine.model import NetworkConfig, build_model
@@ -30,19 +29,20 @@ NETWORK = NetworkConfig(
 def demo(directory: str | Path = "out/demo", *, budget: int | str | None = None) -> Path:
     """Write ``demo.png`` into ``directory``, beside the volume and the run it comes from."""
     settings = s5.read_title_settings(SETTINGS)
-    phantom = Phantom(settings.box.height, settings.box.width)
+    phantom = Phantom(settings.box.height, settings.box.width, seed=2)
     model = build_model(NETWORK, seed=0)
     with serve_phantom(phantom, segment=settings.segment) as server:
         address = server.url(layers_path(settings.segment))
-        title = read_title(model, settings, directory, source=address, resume=False, budget=budget)
+        read_title(model, settings, directory, source=address, resume=False, budget=budget)
     volume = s5.open_volume(Path(directory) / "volume.zarr").isel(
         y=slice(None, None, 2),
         x=slice(None, None, -2),  # mirrored: as one reads it
     )
     layer = volume.sel(layer=[10])
-    answer = np.asarray(Image.open(title)) / 255
-    low, high = np.percentile(answer[answer > 0], [1, 99])
-    brightened = (answer - low) / max(high - low, 1 / 255)
+    ink = s5.open_run(Path(directory) / "run").ink
+    answer = s5.composite(ink, reduce=settings.reduce, flip=settings.flip)
+    low, high = np.percentile(answer[answer > 0], [2, 98])
+    brightened = (answer - low) / max(high - low, 1e-6)
     panels = [
         ("One layer of the phantom, a synthetic segment", layer.values[0] / 255),
         ("The same layer with contrast", s5.contrast(layer).values[0] / 255),
