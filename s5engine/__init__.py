@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from s5engine.store.ingest import ingest as ingest
     from s5engine.store.split import split as split
     from s5engine.store.volume import open_volume as open_volume
+    from s5engine.train.build import build_tileset as build_tileset
     from s5engine.train.losses import masked_dice_bce as masked_dice_bce
+    from s5engine.train.tileset import Tileset as Tileset
+    from s5engine.train.tileset import open_tileset as open_tileset
     from s5engine.view.composite import composite as composite
     from s5engine.view.picture import write_picture as write_picture
     from s5engine.view.picture import write_sheet as write_sheet
@@ -47,7 +50,9 @@ _HOMES = {
     "Run": "infer.run",
     "S5Error": "errors",
     "TitleSettings": "config",
+    "Tileset": "train.tileset",
     "blend": "infer.graph",
+    "build_tileset": "train.build",
     "check_prediction": "infer.arguments",
     "composite": "view.composite",
     "contrast": "ops.contrast",
@@ -57,6 +62,7 @@ _HOMES = {
     "lookup_table": "ops.contrast",
     "masked_dice_bce": "train.losses",
     "open_run": "infer.run",
+    "open_tileset": "train.tileset",
     "open_volume": "store.volume",
     "papyrus_mask": "ops.mask",
     "parts": "ops.parts",

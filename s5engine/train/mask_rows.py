@@ -89,6 +89,12 @@ def read_header(path: str | os.PathLike[str]) -> PngHeader:
     return PngHeader(width, height, bits, colour, bool(interlace))
 
 
+def check_threshold(threshold: int) -> None:
+    """Refuse a threshold that is not a gray value above 0."""
+    if not 1 <= threshold <= 255:
+        raise InvalidArgumentError(f"The threshold {threshold} is not in 1…255.")
+
+
 def mask_rows(
     path: str | os.PathLike[str], rows: int, *, threshold: int = 255
 ) -> Iterator[tuple[int, Mask]]:
@@ -118,8 +124,7 @@ def mask_rows(
     InvalidArgumentError
         If the threshold is not in 1…255.
     """
-    if not 1 <= threshold <= 255:
-        raise InvalidArgumentError(f"The threshold {threshold} is not in 1…255.")
+    check_threshold(threshold)
     header = read_header(path)
     data = Path(path).read_bytes()
     if header.interlaced:
@@ -224,7 +229,7 @@ class _Reader:
                 raise ValueError("it has no palette")
             return self._palette[raw]
         if header.bits < 8:
-            return raw * (255 // (2**header.bits - 1)) >= self._threshold
+            raw = raw * np.uint8(255 // (2**header.bits - 1))
         deep = header.bits == 16
         values: npt.NDArray[Any] = raw.view(">u2").astype(np.uint16) if deep else raw
         gray = luma(values.reshape(len(raw), header.width, header.samples))
