@@ -26,7 +26,7 @@ from s5engine.train.labelled import (
     find_labels,
 )
 from s5engine.train.mask_rows import Mask, check_threshold, mask_rows
-from s5engine.train.packed import chunk_side, create_layers, pack_layers
+from s5engine.train.packed import chunk_side, create_layers, pack_layers, plan_slabs
 from s5engine.train.tile_table import (
     REDUCTION,
     TileRules,
@@ -131,7 +131,10 @@ def build_tileset(
     size = resolve_budget(budget)
     found = find_labels(parts, labels, papyrus)
     volumes = {part.name: part.volume for part in found}
-    record = _record(found, rules, choose_layers(volumes, layers), threshold, packed)
+    numbers = choose_layers(volumes, layers)
+    if packed:
+        plan_slabs(volumes, len(numbers), rules, size)
+    record = _record(found, rules, numbers, threshold, packed)
     path = Path(store).expanduser().absolute()
     earlier = find_record(path)
     if earlier is not None and resume:

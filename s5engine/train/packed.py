@@ -8,7 +8,7 @@ tiles are not written and whose blocks without tiles are not read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,9 +54,26 @@ def create_layers(group: Any, name: str, layers: int, shape: tuple[int, int], si
     )
 
 
+def plan_slabs(
+    volumes: Mapping[str, xr.DataArray], layers: int, rules: TileRules, budget: int
+) -> list[tuple[str, Box]]:
+    """Return the slabs that the parts are copied in, by the parts' names.
+
+    Raises
+    ------
+    BudgetError
+        If one shard does not fit into the budget.
+    """
+    return [
+        (name, box)
+        for name, volume in volumes.items()
+        for box in _slabs(volume, layers, rules, budget)
+    ]
+
+
 def pack_layers(
     tileset: Tileset,
-    volumes: dict[str, xr.DataArray],
+    volumes: Mapping[str, xr.DataArray],
     group: Any,
     journal: Journal,
     budget: int,
@@ -66,16 +83,10 @@ def pack_layers(
 
     Raises
     ------
-    BudgetError
-        If one shard does not fit into the budget.
     StoreError
         If the disk is full.
     """
-    work = [
-        (name, box)
-        for name, volume in volumes.items()
-        for box in _slabs(volume, len(tileset.layers), tileset.rules, budget)
-    ]
+    work = plan_slabs(volumes, len(tileset.layers), tileset.rules, budget)
     todo = [(name, box) for name, box in work if _unit(name, box) not in journal]
     done = len(work) - len(todo)
     with show_progress("pack", len(work), "slabs", done=done, enabled=progress) as meter:
