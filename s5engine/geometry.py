@@ -144,6 +144,8 @@ class TileAxis:
     def __post_init__(self) -> None:
         if self.edge not in ("cover", "drop"):
             raise InvalidArgumentError(f'edge is "cover" or "drop", not {self.edge!r}.')
+        if not isinstance(self.stride, int | np.integer):
+            raise InvalidArgumentError(f"stride is a whole number of px, not {self.stride!r}.")
         if self.stride < 1 or self.tile % self.stride:
             choices = [s for s in range(8, self.tile + 1) if self.tile % s == 0]
             raise InvalidArgumentError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
 Mask: TypeAlias = "np.ndarray | xr.DataArray | da.Array | None"
 
 
+def whole(name: str, value: Any) -> int:
+    """Return an argument that is a whole number, numpy's too, as an int."""
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InvalidArgumentError(f"{name} is a whole number, not {value!r}.") from None
+
+
 def choose_batch(model: InkModel, batch: int | None) -> int:
     """Return the number of tiles per forward pass: as asked, or what suits network and device.
 
@@ -33,18 +42,27 @@ def choose_batch(model: InkModel, batch: int | None) -> int:
             return 32
         large = model.config is not None and sum(model.config.unetr_filters) > 200
         return 2 if large else 8
+    batch = whole("batch", batch)
     if batch < 1:
         raise InvalidArgumentError(f"batch is at least 1, not {batch}.")
     return batch
 
 
 def check_volume(volume: xr.DataArray) -> None:
-    """Refuse what is not a uint8 surface volume."""
-    if volume.dims != ("layer", "y", "x"):
+    """Refuse what is not a uint8 surface volume of neighbouring pixels."""
+    dims = getattr(volume, "dims", f"those of a {type(volume).__name__}")
+    if dims != ("layer", "y", "x"):
         raise InvalidArgumentError(
-            f"A surface volume has the dims (layer, y, x), not {volume.dims}.",
+            f"A surface volume has the dims (layer, y, x), not {dims}.",
             "Open it with open_volume, or transpose and rename.",
         )
+    for side in ("y", "x"):
+        if (np.diff(volume[side].values) != 1).any():
+            raise InvalidArgumentError(
+                f"The pixels of this volume are not neighbours along {side}: its coordinate does "
+                "not go up in steps of 1.",
+                "Cut plain boxes, and flip or thin out the ink instead.",
+            )
     if volume.dtype != np.uint8:
         raise InvalidArgumentError(
             f"Prediction takes uint8 volumes, this one is {volume.dtype}.",
@@ -89,14 +107,24 @@ def check_prediction(
 
 def check_windows(numbers: Sequence[int], windows: Sequence[int], count: int) -> None:
     """Refuse layer windows that reach beyond the layers."""
-    if not len(windows):
+    if not np.iterable(windows):
+        raise InvalidArgumentError(
+            f"windows are the first layers of the layer windows, not {windows!r}.",
+            f"For one window write [{windows!r}].",
+        )
+    firsts = [whole("A layer window", first) for first in windows]
+    if not firsts:
         raise InvalidArgumentError("No layer window is given.", "Name the first layer of each.")
-    for first in windows:
-        missing = [n for n in range(int(first), int(first) + count) if n not in numbers]
+    if len(set(firsts)) < len(firsts):
+        raise InvalidArgumentError(
+            f"A layer window is named twice among {firsts}.", "Name each window once."
+        )
+    for first in firsts:
+        missing = [n for n in range(first, first + count) if n not in numbers]
         if missing:
             last = [n for n in numbers if all(n + i in numbers for i in range(count))]
             raise InvalidArgumentError(
-                f"The layer window {first} needs the layers {first}…{int(first) + count - 1}, and "
+                f"The layer window {first} needs the layers {first}…{first + count - 1}, and "
                 f"the volume has {numbers[0]}…{numbers[-1]}: {missing} are missing.",
                 f"Windows that fit: {last}." if last else "The volume has too few layers.",
             )
@@ -110,11 +138,10 @@ def pick_layers(
     check_windows(numbers, windows, count)
     needed = sorted({n for first in windows for n in range(int(first), int(first) + count)})
     place = {number: position for position, number in enumerate(needed)}
-    picked = volume.isel(layer=[numbers.index(n) for n in needed])
-    if needed == list(range(needed[0], needed[-1] + 1)):
-        # A slice keeps dask from copying layer by layer.
-        start = numbers.index(needed[0])
-        picked = volume.isel(layer=slice(start, start + len(needed)))
+    at = [numbers.index(n) for n in needed]
+    # A slice keeps dask from copying layer by layer.
+    run = at == list(range(at[0], at[0] + len(at)))
+    picked = volume.isel(layer=slice(at[0], at[0] + len(at)) if run else at)
     positions = tuple(
         tuple(place[n] for n in range(int(first), int(first) + count)) for first in windows
     )
@@ -128,9 +155,15 @@ def lazy_mask(mask: Mask, volume: xr.DataArray) -> da.Array:
 
     values: Any = mask.data if isinstance(mask, xr.DataArray) else mask
     shape = volume.shape[1:]
-    if tuple(values.shape) != shape:
+    found = tuple(getattr(values, "shape", ()))
+    if not found:
         raise InvalidArgumentError(
-            f"The papyrus mask is {tuple(values.shape)} px and the volume {shape} px (y, x).",
+            f"A papyrus mask is a bool array (y, x), not {mask!r}.",
+            "Take papyrus_mask(volume), or read_mask(path) for a PNG.",
+        )
+    if found != shape:
+        raise InvalidArgumentError(
+            f"The papyrus mask is {found} px and the volume {shape} px (y, x).",
             "Cut both to the same box.",
         )
     if isinstance(mask, xr.DataArray):

@@ -14,7 +14,7 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
-from s5engine.infer.arguments import Mask, check_volume, choose_batch, lazy_mask, pick_layers
+from s5engine.infer.arguments import Mask, check_volume, choose_batch, lazy_mask, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
 from s5engine.infer.block_size import BLOCK_SIZES, block_size
 from s5engine.infer.taper import Taper, taper_weights
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: What the step that runs the network is called in dask graphs and on the dashboard.
 PREDICT_STEP = "predict-tiles"
+#: And the one that blends.
+BLEND_STEP = "blend"
 
 
 def predict_ink(
@@ -125,6 +127,7 @@ def predict_tiles(
 
     check_volume(volume)
     views(tta)
+    stride, tta = whole("stride", stride), int(tta)
     model = model if precision == "auto" else model.with_precision(precision)
     batch = choose_batch(model, batch)
     picked, positions = pick_layers(volume, windows, model.layers)
@@ -196,16 +199,18 @@ def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
     import dask.array as da
     import xarray as xr
 
+    _check_tiles(tiles)
     attrs = dict(tiles.attrs)
     axis_y, axis_x = (
         TileAxis(attrs[side], attrs["tile"], attrs["stride"], attrs["edge"])
         for side in ("height", "width")
     )
     taper_weights(taper, axis_y.tile)
-    if (tiles.sizes["tile_y"], tiles.sizes["tile_x"]) != (axis_y.count, axis_x.count):
+    origins = (attrs["y0"] + axis_y.origins, attrs["x0"] + axis_x.origins)
+    if not all(map(np.array_equal, (tiles.tile_y, tiles.tile_x), origins)):
         raise InvalidArgumentError(
             f"These are {tiles.sizes['tile_y']} × {tiles.sizes['tile_x']} tiles of a grid of "
-            f"{axis_y.count} × {axis_x.count}.",
+            f"{axis_y.count} × {axis_x.count}, or in another order.",
             "Blend all of them and slice the ink.",
         )
     sizes = [_stored_step(tiles, d, a) for d, a in (("tile_y", axis_y), ("tile_x", axis_x))]
@@ -219,7 +224,7 @@ def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
         _with_halo(data, (axis_y.tile // axis_y.stride - 1, 0), (0, 0)),
         task=task,
         num_blocks=(len(blocks_y.pixels), len(blocks_x.pixels)),
-        token="blend",
+        token=BLEND_STEP,
         chunks=(data.chunks[0], blocks_y.pixels, blocks_x.pixels),
         drop_axis=[3, 4],
         dtype=np.float32,
@@ -236,6 +241,18 @@ def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
         name="ink",
         attrs=attrs | {"taper": taper},
     )
+
+
+def _check_tiles(tiles: xr.DataArray) -> None:
+    """Refuse what cannot be tile predictions: other dims, or no grid in ``attrs``."""
+    wanted = ("window", "tile_y", "tile_x", "v", "u")
+    grid = ("height", "width", "tile", "stride", "edge", "y0", "x0")
+    if getattr(tiles, "dims", None) != wanted or any(name not in tiles.attrs for name in grid):
+        raise InvalidArgumentError(
+            f"Tile predictions have the dims {wanted}, and their grid in attrs.",
+            "Blend what predict_tiles returns or run.tiles; choose windows with a list: "
+            "tiles.sel(window=[3]).",
+        )
 
 
 def _with_halo(array: da.Array, before: tuple[int, int], after: tuple[int, int]) -> da.Array:
@@ -291,7 +308,7 @@ def _mask_token(mask: Mask) -> str | None:
 
 def _provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     """Return what the ink should remember of where it comes from."""
-    names = ("segment", "source", "fingerprint", "contrast", "part")
+    names = ("segment", "source", "fingerprint", "contrast", "limits", "part")
     kept = {name: volume.attrs[name] for name in names if name in volume.attrs}
     return kept | {
         "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),

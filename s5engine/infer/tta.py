@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 from s5engine.errors import InvalidArgumentError
@@ -54,7 +54,7 @@ def views(level: int) -> tuple[View, ...]:
     InvalidArgumentError
         If the level is another.
     """
-    if level not in LEVELS:
+    if not isinstance(level, Hashable) or level not in LEVELS:
         raise InvalidArgumentError(f"tta is one of {list(LEVELS)}, not {level!r}.")
     if level == 8:
         return tuple(View(turns, flip) for flip in (False, True) for turns in range(4))

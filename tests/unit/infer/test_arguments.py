@@ -25,6 +25,13 @@ def volume(dtype: type = np.uint8) -> xr.DataArray:
         ({"windows": [9]}, r"window 9 needs the layers 9…24.*Windows that fit: \[2, 3, 4\]"),
         ({"windows": [0]}, r"\[0, 1\] are missing"),
         ({"windows": []}, "No layer window"),
+        ({"windows": 2}, r"For one window write \[2\]"),
+        ({"windows": [2.5]}, "A layer window is a whole number, not 2.5"),
+        ({"windows": [2, 2]}, r"named twice among \[2, 2\]"),
+        ({"stride": 32.0}, "stride is a whole number"),
+        ({"tta": [1]}, "tta is one of"),
+        ({"batch": 2.5}, "batch is a whole number"),
+        ({"mask": "papyrus.png"}, "A papyrus mask is a bool array"),
         ({"stride": 24}, "does not divide"),
         ({"stride": 0}, "does not divide"),
         ({"tta": 4}, "tta is one of"),
@@ -50,6 +57,24 @@ def test_volumes_that_do_not_fit() -> None:
         s5.predict_ink(volume(np.uint16), model, **GOOD)
     with pytest.raises(s5.S5Error, match=r"dims \(layer, y, x\)"):
         s5.predict_ink(volume().transpose("y", "x", "layer"), model, **GOOD)
+
+
+@pytest.mark.parametrize("cut", [{"y": slice(None, None, 2)}, {"x": slice(None, None, -1)}])
+def test_pixels_that_are_no_neighbours_are_refused(cut: dict[str, slice]) -> None:
+    model, _ = counting_model()
+    with pytest.raises(s5.S5Error, match="not neighbours"):
+        s5.predict_ink(volume().isel(cut), model, **(GOOD | {"windows": [2]}))
+    with pytest.raises(s5.S5Error, match="those of a ndarray"):
+        s5.predict_ink(volume().values, model, **GOOD)  # type: ignore[arg-type]
+
+
+def test_layers_may_lie_in_any_order() -> None:
+    model, _ = counting_model()
+    asked = GOOD | {"windows": [4, 2]}
+    expected = s5.predict_ink(volume(), model, **asked).values
+    for order in (range(17, -1, -1), np.random.default_rng(1).permutation(18)):
+        mixed = volume().isel(layer=list(order))
+        np.testing.assert_array_equal(s5.predict_ink(mixed, model, **asked).values, expected)
 
 
 def test_a_mask_of_another_place_is_refused() -> None:
@@ -90,6 +115,11 @@ def test_tiles_of_half_a_grid_are_not_blended() -> None:
     assert (int(tiles.tile_y[1]), int(tiles.tile_x[-1])) == (32, 56)
     with pytest.raises(s5.S5Error, match="slice the ink"):
         s5.blend(tiles.isel(tile_y=[0]))
+    with pytest.raises(s5.S5Error, match="in another order"):
+        s5.blend(tiles.isel(tile_x=slice(None, None, -1)))
+    for other in (tiles.isel(window=0), tiles.transpose("tile_y", ...), tiles.drop_attrs()):
+        with pytest.raises(s5.S5Error, match="Tile predictions have the dims"):
+            s5.blend(other)
 
 
 def test_building_the_graph_reads_and_runs_nothing() -> None:
