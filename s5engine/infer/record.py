@@ -52,6 +52,10 @@ def read_record(directory: Path) -> dict[str, Any]:
             f"{directory} holds no run: it has no {RECORD_NAME}.",
             "Name the folder that write_run or `s5 infer` wrote.",
         ) from None
+    except OSError as error:
+        raise StoreError(
+            f"{path} cannot be read: {error.strerror}.", "Name the folder of a run."
+        ) from error
     except ValueError as error:
         raise StoreError(f"{path} is damaged: {error}.", "Write the run again.") from error
     return record

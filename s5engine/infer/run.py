@@ -18,11 +18,11 @@ import numpy as np
 
 from s5engine.budget import peak_rss
 from s5engine.console import say
-from s5engine.errors import InvalidArgumentError, StoreError
+from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
 from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
-from s5engine.infer.surgery import recover_tiles, replace_tiles
+from s5engine.infer.surgery import recover_tiles, replace_tiles, verbs_after_blend
 from s5engine.store.progress import Journal
 
 if TYPE_CHECKING:
@@ -118,8 +118,23 @@ def write_run(
     """
     _check(ink, formats, dtype)
     folder = Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     settings = _settings(ink, formats, dtype)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _begin_or_go_on(ink, folder, settings, resume, progress)
+    except S5Error:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"The run in {folder} cannot be written: {error}.",
+            "Make room or check the rights, then run the same command to go on.",
+        ) from error
+
+
+def _begin_or_go_on(
+    ink: xr.DataArray, folder: Path, settings: dict[str, Any], resume: bool, progress: bool
+) -> Run:
+    """Write the run, or what is missing of it."""
     with Journal.open(folder / _JOURNAL, settings, resume=resume) as journal:
         if journal.is_complete and (folder / RECORD_NAME).exists():
             return _report(open_run(folder), progress)
@@ -169,13 +184,19 @@ def _report(run: Run, progress: bool) -> Run:
 
 def _check(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> None:
     """Refuse what cannot be written before anything runs."""
-    if ink.dims != ("window", "y", "x"):
+    dims = getattr(ink, "dims", f"those of a {type(ink).__name__}")
+    if dims != ("window", "y", "x"):
         raise InvalidArgumentError(
-            f"Ink has the dims (window, y, x), not {ink.dims}.", "Write what predict_ink returns."
+            f"Ink has the dims (window, y, x), not {dims}.", "Write what predict_ink returns."
         )
     if 0 in ink.shape:
         raise InvalidArgumentError(
             f"This ink is empty: {dict(ink.sizes)}.", "Choose a larger crop."
+        )
+    if len(set(ink.window.values.tolist())) < ink.sizes["window"]:
+        raise InvalidArgumentError(
+            f"This ink holds a layer window twice: {ink.window.values.tolist()}.",
+            "Choose each window once.",
         )
     unknown = [f for f in formats if f not in FORMATS]
     if unknown or not formats or isinstance(formats, str):
@@ -186,12 +207,30 @@ def _check(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> None:
 
 def _settings(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[str, Any]:
     """Return all that the result depends on, as JSON values."""
-    return {k: plain_value(v) for k, v in ink.attrs.items()} | {
+    written = {
         "written_windows": [int(w) for w in ink.window.values],
         "written_box": [int(ink.y[0]), int(ink.y[-1]) + 1, int(ink.x[0]), int(ink.x[-1]) + 1],
         "formats": list(formats),
         "dtype": dtype,
     }
+    return {k: plain_value(v) for k, v in ink.attrs.items()} | written | _reworked(ink)
+
+
+def _reworked(ink: xr.DataArray) -> dict[str, Any]:
+    """Return what tells this ink from the plain box of ink that its attributes describe.
+
+    xarray's verbs keep the attributes: without this, a finished run would be taken for that of
+    ``1 - ink`` or of every second pixel.
+    """
+    from dask.base import tokenize
+
+    told: dict[str, Any] = {}
+    if any((np.diff(ink[side].values) != 1).any() for side in ("y", "x")):
+        told["written_pixels"] = tokenize(ink.y.values, ink.x.values)
+    if ink.chunks is None:
+        return told | {"values": tokenize(ink.values)}
+    verbs = sorted(verbs_after_blend(ink.data))
+    return told | ({"verbs": verbs} if verbs else {})
 
 
 def _clear(folder: Path) -> None:

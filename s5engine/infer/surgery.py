@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.geometry import TileAxis
-from s5engine.infer.graph import PREDICT_STEP, tiles_array
+from s5engine.infer.graph import BLEND_STEP, PREDICT_STEP, tiles_array
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -83,6 +83,35 @@ def replace_tiles(ink: xr.DataArray, tiles: xr.DataArray, stored: Any) -> xr.Dat
         HighLevelGraph(layers, needs), ink.data.name, ink.data.chunks, dtype=ink.data.dtype
     )
     return ink.copy(data=data)
+
+
+def verbs_after_blend(ink: da.Array) -> list[str]:
+    """Return what was done to ink after it was blended, other than cutting and rechunking.
+
+    Parameters
+    ----------
+    ink : dask Array
+        Lazy ink.
+
+    Returns
+    -------
+    list of str
+        The verbs by the names that dask gives them, such as ``"rsub"``; empty if the ink holds no
+        blending step.
+    """
+    graph = getattr(ink, "dask", None)
+    needs = getattr(graph, "dependencies", {})
+    blended = [name for name in needs if name.startswith(f"{BLEND_STEP}-")]
+    if not blended:
+        return []
+    before, todo = set(), blended
+    while todo:
+        name = todo.pop()
+        if name not in before:
+            before.add(name)
+            todo.extend(needs[name])
+    verbs = [name.rpartition("-")[0] for name in needs if name not in before]
+    return [verb for verb in verbs if not verb.startswith(("getitem", "rechunk"))]
 
 
 def _predict_layer(graph: Any) -> tuple[str, str] | None:

@@ -132,6 +132,44 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert run.record["settings"]["stride"] == 64
 
 
+def test_ink_that_was_worked_on_is_not_taken_for_the_finished_one(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    ink = lazy_ink(model)
+    s5.write_run(ink, tmp_path / "lazy", progress=False)
+    with (
+        pytest.raises(s5.S5Error, match="verbs was null and is now"),
+        xr.set_options(keep_attrs=True),
+    ):
+        s5.write_run(1 - ink, tmp_path / "lazy", progress=False)
+    # Begins and ends where the whole ink does.
+    with pytest.raises(s5.S5Error, match="written_pixels"):
+        s5.write_run(ink.isel(y=[*range(0, 299, 13), 299]), tmp_path / "lazy", progress=False)
+    known = xr.DataArray(np.zeros((1, 50, 60)), dims=("window", "y", "x"))
+    s5.write_run(known, tmp_path / "known", progress=False)
+    s5.write_run(known.copy(), tmp_path / "known", progress=False)
+    with pytest.raises(s5.S5Error, match="values was"):
+        s5.write_run(known + 0.5, tmp_path / "known", progress=False)
+
+
+def test_numpy_numbers_as_arguments(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    ink = lazy_ink(model, windows=np.array([0, 2]), stride=np.int64(32), tta=np.int64(1))
+    run = s5.write_run(ink, tmp_path, progress=False)
+    assert run.record["settings"]["stride"] == 32
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    model, counter = counting_model()
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "run"):
+        with pytest.raises(s5.S5Error, match="cannot be written"):
+            s5.write_run(lazy_ink(model), place, progress=False)
+    assert counter.tiles == 0
+    with pytest.raises(s5.S5Error, match="cannot be read"):
+        s5.open_run(file)
+
+
 def test_half_precision_stores_hold_the_ink_to_three_digits(tmp_path: Path) -> None:
     model, _ = counting_model()
     run = s5.write_run(lazy_ink(model), tmp_path, dtype="float16", progress=False)
@@ -181,6 +219,10 @@ def test_what_is_no_ink_is_refused(tmp_path: Path) -> None:
     model, _ = counting_model()
     with pytest.raises(s5.S5Error, match="empty"):
         s5.write_run(lazy_ink(model).isel(y=slice(0, 0)), tmp_path)
+    with pytest.raises(s5.S5Error, match="window twice"):
+        s5.write_run(lazy_ink(model).isel(window=[0, 0]), tmp_path)
+    with pytest.raises(s5.S5Error, match="those of a ndarray"):
+        s5.write_run(np.zeros((1, 9, 9)), tmp_path)  # type: ignore[arg-type]
     with pytest.raises(s5.S5Error, match="holds no run"):
         s5.open_run(tmp_path)
 
