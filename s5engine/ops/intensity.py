@@ -49,6 +49,7 @@ def to_uint8(volume: xr.DataArray, *, limits: Limits = "layer") -> xr.DataArray:
     Returns
     -------
     (layer, y, x) DataArray, uint8
+        ``attrs["limits"]`` of a converted volume holds the limits.
 
     Raises
     ------
@@ -77,7 +78,21 @@ def to_uint8(volume: xr.DataArray, *, limits: Limits = "layer") -> xr.DataArray:
             dtype=np.uint8,
             meta=np.empty((0, 0, 0), np.uint8),
         )
-    return volume.copy(data=data)
+    named = limits if isinstance(limits, str) else list(_pair(limits))
+    return volume.copy(data=data).assign_attrs(limits=named)
+
+
+def _pair(limits: Any) -> tuple[float, float]:
+    """Return limits given as numbers."""
+    try:
+        low, high = (float(v) for v in limits)
+    except (TypeError, ValueError):
+        low = high = 0.0
+    if not low < high:
+        raise InvalidArgumentError(
+            f'limits is "layer", "dtype" or (low, high) with low < high, not {limits!r}.'
+        )
+    return low, high
 
 
 def _limits(volume: xr.DataArray, limits: Limits) -> tuple[Any, Any]:
@@ -89,16 +104,13 @@ def _limits(volume: xr.DataArray, limits: Limits) -> tuple[Any, Any]:
     if limits == "layer":
         # A clone: were the blocks shared with the scaling, dask would hold all of them until the
         # last one had been looked at.
-        data = clone(volume.data, assume_layers=True) if lazy else volume.values
+        # The seed keeps its name, which runs note as the mask's, the same in every process.
+        data = clone(volume.data, seed="limits") if lazy else volume.values
         return data.min(axis=(1, 2), keepdims=True), data.max(axis=(1, 2), keepdims=True)
     if limits == "dtype":
         pair: tuple[float, float] = (0.0, 65_535.0)
-    elif isinstance(limits, tuple) and len(limits) == 2 and limits[0] < limits[1]:
-        pair = (float(limits[0]), float(limits[1]))
     else:
-        raise InvalidArgumentError(
-            f'limits is "layer", "dtype" or (low, high) with low < high, not {limits!r}.'
-        )
+        pair = _pair(limits)
     shape = (volume.shape[0], 1, 1)
     if lazy:
         return da.full(shape, pair[0]), da.full(shape, pair[1])

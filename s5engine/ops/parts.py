@@ -35,6 +35,8 @@ def parts(
     InvalidArgumentError
         If the width or the offset do not fit.
     """
+    if not volume.sizes["x"]:
+        return {}
     start, stop = int(volume.x[0]), int(volume.x[-1]) + 1
     result = {}
     for number, (x0, x1) in part_columns(stop, width, first_offset).items():

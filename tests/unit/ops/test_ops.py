@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import s5engine as s5
-from support import noise, volume_of
+from support import counting_model, noise, volume_of
 
 
 class Untouchable:
@@ -105,6 +105,22 @@ def test_sixteen_bits_by_the_type_or_given_limits() -> None:
 def test_a_layer_of_one_value_becomes_zero() -> None:
     flat = np.full((1, 9, 9), 700, np.uint16)
     assert (s5.to_uint8(volume_of(flat)).values == 0).all()
+
+
+def test_limits_are_noted_and_the_name_is_the_same_each_time() -> None:
+    volume = volume_of(noise((2, 40, 50), seed=2, dtype=np.uint16))
+    # A run notes its mask by this name: one that changed would keep the run from going on.
+    assert s5.to_uint8(volume).data.name == s5.to_uint8(volume).data.name
+    assert s5.to_uint8(volume).attrs["limits"] == "layer"
+    given = s5.to_uint8(volume, limits=(10, 2000))
+    assert given.attrs["limits"] == [10, 2000]
+    model, _ = counting_model()
+    tall = s5.to_uint8(volume_of(noise((16, 64, 64), dtype=np.uint16)), limits="dtype")
+    assert s5.predict_ink(tall, model, windows=[0]).attrs["limits"] == "dtype"
+
+
+def test_a_volume_without_columns_has_no_parts() -> None:
+    assert s5.parts(volume_of(noise((2, 9, 9))).isel(x=slice(0, 0))) == {}
 
 
 def test_uint8_is_returned_as_it_is() -> None:
