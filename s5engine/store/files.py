@@ -160,5 +160,6 @@ def open_layers(
     rows = band_rows(count, height, width, array.dtype.itemsize, array.row_step)
     data = da.from_array(array, chunks=(count, rows, width), inline_array=True)
     volume = label_volume(data, segment=array.segment, source=array.url, layers=array.layers)
+    volume.attrs["fingerprint"] = array.fingerprint
     volume.set_close(array.close)
     return volume

@@ -190,6 +190,9 @@ def _side_by_side(folders: list[Path], tree: Path, first: int) -> xr.DataArray:
         for array in arrays:
             array.close()
 
+    volume.attrs["fingerprint"] = {
+        folder.name: array.fingerprint for folder, array in zip(folders, arrays, strict=True)
+    }
     volume.set_close(close)
     return volume
 

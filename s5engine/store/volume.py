@@ -48,9 +48,9 @@ def open_volume(
     (layer, y, x) DataArray, dask-backed
         Coordinates: ``layer``, the layer numbers in the source; ``y`` and ``x``, pixel indices in
         the whole segment. Attributes: ``segment``, ``source``, and ``contrast`` (None or the list
-        of points of the lookup that the pixels went through); a store of ours also has
-        ``fingerprint``, what identified its source's files. Each block is made of whole shards
-        or chunks, about 1024 × 1024 px; for layer files, a band of rows.
+        of points of the lookup that the pixels went through); layer files, parts and stores of
+        ours also have ``fingerprint``, what identifies the source's files. Each block is made of
+        whole shards or chunks, about 1024 × 1024 px; for layer files, a band of rows.
 
     Raises
     ------

@@ -36,6 +36,7 @@ def test_parts_lie_side_by_side(tmp_path: Path) -> None:
             np.testing.assert_array_equal(volume.values, data)
             assert volume.attrs["segment"] == "03192025"
             assert volume.attrs["contrast"] == CONTRAST_2025
+            assert list(volume.attrs["fingerprint"]) == [f"03192025_0{n}" for n in (1, 2, 3)]
             crop = volume.isel(y=slice(3, 9), x=slice(140, 310))
             np.testing.assert_array_equal(crop.values, data[:, 3:9, 140:310])
 

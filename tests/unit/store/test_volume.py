@@ -111,6 +111,7 @@ def test_a_folder_of_layers_is_read_where_it_is_sliced(tmp_path: Path) -> None:
     with open_volume(write_layers(tmp_path / "seg", data, first=7)) as volume:
         assert volume["layer"].values.tolist() == [7, 8, 9]
         assert volume.attrs["segment"] == "seg"
+        assert {"url", "size"} <= set(volume.attrs["fingerprint"]["7"])
         crop = volume.sel(layer=[8]).isel(y=slice(10, 290, 3), x=slice(100, 330))
         np.testing.assert_array_equal(crop.values, data[1:2, 10:290:3, 100:330])
 
