@@ -40,17 +40,23 @@ Trust = Annotated[
     bool, typer.Option("--trust", help="Unpickle any class in the checkpoint. It can run code.")
 ]
 
+#: Exit status after Ctrl-C.
+_INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one clear line."""
     try:
         app()
     except S5Error as error:
-        typer.secho(f"s5: {error}", fg="red", err=True)
+        # Errors speak to users of Python too; here the same way out is an option.
+        text = str(error).replace("resume=False", "--fresh")
+        typer.secho(f"s5: {text}", fg="red", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.secho("s5: stopped. The same command goes on where it was.", fg="red", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this
+            typer.secho("s5: stopped. The same command goes on where it was.", fg="red", err=True)
+        raise
 
 
 @app.command()

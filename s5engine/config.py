@@ -68,6 +68,21 @@ class TitleSettings:
                 f"A crop is (y0, y1, x0, x1), a part is numbered from 1 and there is a window; "
                 f"these are {self.crop}, {self.part} and {self.windows}."
             )
+        y0, y1, x0, x1 = self.crop
+        if not (0 <= y0 < y1 and 0 <= x0 < x1):
+            raise InvalidArgumentError(f"The crop {self.crop} is empty or begins below 0.")
+        shorter = min(y1 - y0, x1 - x0)
+        picture = (self.method, self.boost, self.reduce)
+        # As `composite` would say, but before hours of inference.
+        if (
+            self.method not in ("mean", "max")
+            or not 1 <= self.boost <= 10
+            or not 1 <= self.reduce <= shorter
+        ):
+            raise InvalidArgumentError(
+                f'A picture has the method "mean" or "max", a boost in 1…10 and a reduction in '
+                f"1…{shorter}, the crop's shorter side; these are {picture}."
+            )
 
     @property
     def box(self) -> Box:
@@ -96,6 +111,8 @@ def read_title_settings(path: str | Path) -> TitleSettings:
         values = tomllib.loads(where.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InvalidArgumentError(f"There is no settings file {where}.") from None
+    except OSError as error:
+        raise InvalidArgumentError(f"{where} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(f"{where} is not TOML: {error}.") from error
     known = {f.name: f for f in fields(TitleSettings)}

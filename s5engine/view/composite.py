@@ -60,11 +60,11 @@ def composite(
     """
     if method not in ("mean", "max"):
         raise InvalidArgumentError(f'method is "mean" or "max", not {method!r}.')
-    if not 1 <= boost <= 10:
+    if not isinstance(boost, int | float | np.number) or not 1 <= boost <= 10:
         raise InvalidArgumentError(f"boost is between 1 and 10, not {boost!r}.")
     if ink.ndim != 3 or min(ink.shape) < 1:
         raise InvalidArgumentError(f"Ink has three dims (window, y, x), this has {ink.shape}.")
-    if reduce < 1 or reduce > min(ink.shape[1:]):
+    if not isinstance(reduce, int | np.integer) or not 1 <= reduce <= min(ink.shape[1:]):
         raise InvalidArgumentError(
             f"reduce is between 1 and the ink's shorter side {min(ink.shape[1:])}, not {reduce!r}."
         )

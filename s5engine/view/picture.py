@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.store.png import write_gray_png
 from s5engine.view.composite import to_gray
 
@@ -34,14 +35,17 @@ def write_picture(picture: np.ndarray, path: str | Path) -> Path:
     ------
     InvalidArgumentError
         If it is no picture, or the name does not end in ``.png``.
+    StoreError
+        If the file cannot be written.
     """
     target = Path(path)
     if np.ndim(picture) != 2 or target.suffix.lower() != ".png":
         raise InvalidArgumentError(
             f"A picture (y, x) is written to a .png file, not {np.shape(picture)} to {target}."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_gray_png(target, picture.shape, [to_gray(picture)])
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_gray_png(target, picture.shape, [to_gray(picture)])
     return target
 
 
@@ -84,6 +88,19 @@ def write_sheet(
         top += height + _LINE + _GAP
     target = Path(path)
     partial = target.with_name(target.name + ".partial")
-    sheet.save(partial, format="PNG", optimize=True)
-    partial.replace(target)
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(partial, format="PNG", optimize=True)
+        partial.replace(target)
     return target
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Tell in one sentence that a picture could not be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"The picture {target} cannot be written: {error}.", "Choose a writable place."
+        ) from error

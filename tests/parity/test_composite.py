@@ -7,7 +7,7 @@ import pytest
 from skimage.transform import resize
 
 from parity.golden_weights import GOLDEN
-from s5engine import composite
+from s5engine import S5Error, composite
 from s5engine.view import composite as module
 
 METHODS = {"average": "mean", "maximum": "max"}
@@ -46,3 +46,9 @@ def test_reduction_is_that_of_scikit_image(shape: tuple[int, int], reduce: int) 
     small = (shape[0] // reduce, shape[1] // reduce)
     plain = resize(plane[0], small, anti_aliasing=True)
     np.testing.assert_allclose(composite(plane, reduce=reduce), plain, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"reduce": 1.5}, {"reduce": 0}, {"boost": "2"}, {"boost": 0.5}])
+def test_arguments_that_do_not_fit(wrong: dict[str, object]) -> None:
+    with pytest.raises(S5Error, match="is between 1 and"):
+        composite(np.zeros((1, 9, 9), np.float32), **wrong)

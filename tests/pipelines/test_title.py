@@ -187,3 +187,40 @@ def test_wrong_arguments(
     assert run(monkeypatch, *filled) == 1
     assert complaint in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_stopped_command_says_that_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(s5, "open_volume", stopped)
+    assert run(monkeypatch, "info", "anything") == 130
+    assert "The same command goes on" in capsys.readouterr().err
+
+
+def test_the_way_out_is_that_of_the_command_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    server: LayerServer,
+) -> None:
+    asked = ("fetch", server.url(layers_path(SEGMENT)), tmp_path / "x.zarr", "--crop")
+    assert run(monkeypatch, *asked, "0,50,0,50") == 0
+    assert run(monkeypatch, *asked, "0,60,0,50") == 1
+    complaint = capsys.readouterr().err
+    assert "--fresh" in complaint
+    assert "resume=" not in complaint
+
+
+def test_a_picture_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    picture = np.zeros((9, 9), np.float32)
+    for write in (
+        lambda: s5.write_picture(picture, file / "x.png"),
+        lambda: s5.write_sheet([("zero", picture)], file / "x.png"),
+    ):
+        with pytest.raises(s5.S5Error, match="cannot be written"):
+            write()

@@ -35,6 +35,11 @@ def test_the_title_is_that_of_the_submission() -> None:
         ),
         ('segment="a"\nsource="b"\ncrop=[0,1,0,1]\nwindows=["x"]', "windows"),
         ('segment="a"\nsource="b"\ncrop=[0,1,0]\nwindows=[1]', "A crop is"),
+        ('segment="a"\nsource="b"\ncrop=[9,1,0,9]\nwindows=[1]', "is empty"),
+        *(
+            (f'segment="a"\nsource="b"\ncrop=[0,9,0,9]\nwindows=[1]\n{wrong}', "A picture has")
+            for wrong in ("boost=20", "reduce=10", "reduce=0", 'method="sum"')
+        ),
     ],
 )
 def test_mistakes_are_named(text: str, complaint: str, tmp_path: Path) -> None:
@@ -47,3 +52,5 @@ def test_mistakes_are_named(text: str, complaint: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(s5.S5Error, match="no settings file"):
         s5.read_title_settings(tmp_path / "none.toml")
+    with pytest.raises(s5.S5Error, match="cannot be read"):
+        s5.read_title_settings(tmp_path)
