@@ -35,7 +35,7 @@ from s5engine.train.tile_table import (
     full_cells,
     reduce_map,
 )
-from s5engine.train.tileset import COLUMNS, RECORD, VERSION, Tileset, find_record
+from s5engine.train.tileset import COLUMNS, RECORD, VERSION, Tileset, find_record, local_path
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -74,9 +74,9 @@ def build_tileset(
 
     Only the label files are read; the volume is not touched, unless ``packed`` (then its blocks
     under tiles are read) or its papyrus has to be found from its pixels. Files are decoded some
-    hundred rows at a time and one after another: memory is about 150 MB for a real part of
-    13,780 × 10,000 px. The index takes seconds for each part and is simply made anew if it was
-    interrupted; packing goes on where it stopped.
+    rows at a time and one after another: memory is about 150 MB for a part of 13,780 × 10,000 px,
+    however many parts there are. The index takes seconds for each part and is simply made anew if
+    it was interrupted; packing goes on where it stopped.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def build_tileset(
     if packed:
         plan_slabs(volumes, len(numbers), rules, size)
     record = _record(found, rules, numbers, threshold, packed)
-    path = Path(store).expanduser().absolute()
+    path = local_path(store)
     earlier = find_record(path)
     if earlier is not None and resume:
         check_settings(_settings(earlier), _settings(record), f"The tileset {path}")

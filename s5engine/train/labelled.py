@@ -106,6 +106,8 @@ def name_parts(parts: Parts) -> dict[str, xr.DataArray]:
         if name in named:
             raise InvalidArgumentError(f"The part {name} is given twice.", "Give each part once.")
         named[name] = array
+    if not named:
+        raise InvalidArgumentError("There are no parts.", "Cut some with s5engine.parts(volume).")
     return named
 
 
@@ -139,6 +141,11 @@ def _folders(volumes: Mapping[str, xr.DataArray], labels: Labels) -> dict[str, P
         if not folders:
             raise InvalidArgumentError("There are no labels.", "Name a folder for each part.")
         return folders
+    if not isinstance(labels, str | os.PathLike):
+        raise InvalidArgumentError(
+            f"labels is {labels!r}, not a folder.",
+            "Give the folder of <segment>_<NN> folders, or a mapping from parts to folders.",
+        )
     root = Path(labels)
     candidates = {name: root / name for name in volumes}
     folders = {

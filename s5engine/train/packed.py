@@ -39,6 +39,10 @@ def chunk_side(rules: TileRules) -> int:
     return min(rules.tile, _CHUNK)
 
 
+def _shard_side(rules: TileRules) -> int:
+    return chunk_side(rules) * _SHARD
+
+
 def create_layers(group: Any, name: str, layers: int, shape: tuple[int, int], side: int) -> None:
     """Make the empty array of a part's pixels."""
     from zarr.codecs import BloscCodec, BloscShuffle
@@ -87,7 +91,8 @@ def pack_layers(
         If the disk is full.
     """
     work = plan_slabs(volumes, len(tileset.layers), tileset.rules, budget)
-    todo = [(name, box) for name, box in work if _unit(name, box) not in journal]
+    side = _shard_side(tileset.rules)
+    todo = [(n, box) for n, box in work if any(u not in journal for u in _units(n, box, side))]
     done = len(work) - len(todo)
     with show_progress("pack", len(work), "slabs", done=done, enabled=progress) as meter:
         covered_of, covered = "", np.empty((0, 0), np.bool_)
@@ -105,12 +110,14 @@ def pack_layers(
                     f"The tileset {tileset.store} cannot be written: {error.strerror or error}.",
                     "Make room, then run the same command to go on.",
                 ) from error
-            journal.finish(_unit(name, box))
+            for unit in _units(name, box, side):
+                journal.finish(unit)
             meter.advance()
 
 
-def _unit(name: str, box: Box) -> str:
-    return f"pack {name} {box.y0} {box.y1} {box.x0} {box.x1}"
+def _units(name: str, box: Box, side: int) -> list[str]:
+    """Return the journal's names of a slab's shards, which unlike slabs suit every budget."""
+    return [f"pack {name} {box.y0} {x}" for x in range(box.x0, box.x1, side)]
 
 
 def _covered(tileset: Tileset, name: str) -> Mask:
@@ -128,7 +135,7 @@ def _slabs(volume: xr.DataArray, layers: int, rules: TileRules, budget: int) -> 
     A slab is in memory twice, once as dask's blocks and once put together; beside it are the
     blocks in flight, contrasted and not.
     """
-    side = chunk_side(rules) * _SHARD
+    side = _shard_side(rules)
     height, width = volume.shape[1:]
     block = volume.nbytes if volume.chunks is None else np.prod([max(c) for c in volume.chunks])
     flight = 2 * int(block) * (os.cpu_count() or 1) if volume.chunks is not None else 0

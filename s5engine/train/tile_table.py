@@ -21,8 +21,8 @@ from s5engine.train.mask_rows import Mask
 
 #: The network's answer, and so label and keep, have a quarter of the tile's side.
 REDUCTION = 4
-#: Rows of a band are about this many.
-_BAND = 256
+#: Rows of a band are about this many: turning colours to gray takes 40 bytes a pixel.
+_BAND = 64
 
 Ints = npt.NDArray[np.int64]
 Bands = Iterable[tuple[int, Mask]]

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
+from s5engine.store.files import is_remote
 from s5engine.train.labelled import (
     Parts,
     choose_layers,
@@ -257,13 +258,28 @@ def open_tileset(store: str | Path, parts: Parts | None = None) -> Tileset:
         If the parts are not those that it was made from.
     """
     named = None if parts is None else name_parts(parts)
-    tileset = Tileset(Path(store).expanduser().absolute(), named)
+    tileset = Tileset(local_path(store), named)
     if not tileset.record["complete"]:
         raise StoreError(
             f"The tileset {store} is unfinished: packing was interrupted.",
             "The same build_tileset again lets it go on.",
         )
     return tileset
+
+
+def local_path(store: str | Path) -> Path:
+    """Return the place of a tileset on this machine.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is an address.
+    """
+    if is_remote(store):
+        raise InvalidArgumentError(
+            f"The tileset {store} is not on this machine.", "Give a folder on a local disk."
+        )
+    return Path(str(store).removeprefix("file://")).expanduser().absolute()
 
 
 def find_record(store: Path) -> dict[str, Any] | None:

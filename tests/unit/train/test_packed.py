@@ -60,8 +60,12 @@ def test_what_lies_under_no_tile_is_not_stored(segment):
     np.testing.assert_array_equal(stored, expected)
 
 
-def test_it_goes_on_where_it_stopped(segment, monkeypatch):
+@pytest.mark.parametrize("spare", [2**30, 3 * 2 * 4 * 64 * 64])
+def test_it_goes_on_where_it_stopped(segment, monkeypatch, spare):
+    """Also when the second budget allows narrower slabs only."""
     monkeypatch.setattr(packed, "_SHARD", 2)  # several slabs per part
+    monkeypatch.setattr(packed, "current_rss", lambda: 0)
+    flight = 2 * 8 * 70 * 60 * (packed.os.cpu_count() or 1)
     segment.source.fail_after = 12
     with pytest.raises(OSError, match="connection is lost"):
         segment.build(packed=True, layers=range(5, 9))
@@ -70,7 +74,7 @@ def test_it_goes_on_where_it_stopped(segment, monkeypatch):
     before = list(segment.source.read)
     segment.source.fail_after = 10**9
     segment.source.read.clear()
-    tileset = segment.build(packed=True, layers=range(5, 9))
+    tileset = segment.build(packed=True, layers=range(5, 9), budget=flight + spare)
     again = list(segment.source.read)
     segment.source.read.clear()
     fresh = segment.build("fresh.zarr", packed=True, layers=range(5, 9))

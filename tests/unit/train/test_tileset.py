@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 
+import dask.array as da
 import imagecodecs
 import numpy as np
 import pytest
@@ -129,6 +131,9 @@ def test_what_is_no_tileset(segment, tmp_path):
     zarr.open_group(tmp_path / "group", mode="w")
     with pytest.raises(StoreError, match="is not a tileset"):
         s5.open_tileset(tmp_path / "group")
+    for act in (s5.open_tileset, lambda s: s5.build_tileset(segment.parts, segment.folder, s)):
+        with pytest.raises(InvalidArgumentError, match="not on this machine"):
+            act("s3://bucket/tiles.zarr")
     (tmp_path / "empty").mkdir()
     assert len(segment.build("empty")) > 0
 
@@ -235,6 +240,10 @@ def test_parts_that_are_none(segment):
         segment.build(parts=[segment.volume])
     with pytest.raises(InvalidArgumentError, match="20260101_01 is given twice"):
         segment.build(parts=[segment.parts[1]] * 2)
+    with pytest.raises(InvalidArgumentError, match="There are no parts"):
+        segment.build(parts={})
+    with pytest.raises(InvalidArgumentError, match="labels is None, not a folder"):
+        segment.build(labels=None)
 
 
 def test_volumes_that_do_not_fit(segment):
@@ -268,3 +277,26 @@ def test_the_threshold_counts(segment):
     only = {1: files(segment, 1)}
     assert not segment.build("hard.zarr", labels=only).ink_percent.any()
     assert segment.build("soft.zarr", labels=only, threshold=254).ink_percent.any()
+
+
+def test_memory_is_not_that_of_the_pictures(tmp_path):
+    """Three RGBA files of 5,000 × 4,000 px are 80 MB each when decoded, 20 MB as masks."""
+    picture = np.zeros((5000, 4000, 4), np.uint8)
+    for name in ("label", "ignore", "mask"):
+        picture[...] = 255 * (name == "mask")
+        picture[1000:2000, 500:900] = 255
+        data = imagecodecs.png_encode(picture, level=1)
+        (tmp_path / f"{name}.png").write_bytes(data)
+    del picture, data
+    attrs = {"segment": "a", "part": 1, "contrast": None}
+    coords = {"layer": np.arange(16), "y": np.arange(5000), "x": np.arange(4000)}
+    lazy = da.zeros((16, 5000, 4000), dtype=np.uint8, chunks=(16, 1000, 1000))
+    part = xr.DataArray(lazy, dims=("layer", "y", "x"), coords=coords, attrs=attrs)
+    tracemalloc.start()
+    try:
+        tileset = s5.build_tileset([part], {1: tmp_path}, tmp_path / "t.zarr", progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(tileset) > 4000
+    assert peak < 40e6
