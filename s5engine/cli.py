@@ -222,6 +222,8 @@ def composite(
     """Combine the windows of a run into one picture."""
     import s5engine as s5
 
+    if out.suffix.lower() != ".png":
+        raise InvalidArgumentError(f"The picture is written as PNG: {out} does not end in .png.")
     picture = s5.composite(
         s5.open_run(run).ink, method=method, boost=boost,
         flip=flip, invert=invert, reduce=reduce,

@@ -93,7 +93,9 @@ def progress(
         yield _Silent()
         return
     if not sys.stderr.isatty():
-        say(f"{what}: {total - done:g} {unit} to do" + (f", {done:g} done before" if done else ""))
+        left = total - done
+        units = unit.removesuffix("s") if left == 1 else unit
+        say(f"{what}: {left:g} {units} to do" + (f", {done:g} done before" if done else ""))
         yield _Lines(what, total, unit, done)
         return
     from rich.console import Console

@@ -95,10 +95,11 @@ def part_columns(
     InvalidArgumentError
         If ``part_width`` is not positive or ``first_offset`` is not in ``[0, part_width)``.
     """
-    if part_width < 1 or not 0 <= first_offset < part_width:
+    whole = isinstance(part_width, int) and isinstance(first_offset, int)
+    if not whole or part_width < 1 or not 0 <= first_offset < part_width:
         raise InvalidArgumentError(
             f"Parts {part_width} px wide with a first offset of {first_offset} px cannot be cut.",
-            "The width must be positive and the offset in 0 ≤ offset < width.",
+            "Both are whole numbers: the width positive, the offset in 0 ≤ offset < width.",
         )
     first = part_width - first_offset
     starts = [0, *range(first, width, part_width)]

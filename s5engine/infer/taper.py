@@ -12,7 +12,6 @@ from s5engine.errors import InvalidArgumentError
 Taper = Literal["gaussian", "hann", "uniform"]
 
 
-@lru_cache(maxsize=16)
 def taper_weights(taper: Taper, tile: int) -> np.ndarray:
     """Return the weights of one tile, everywhere above zero, at most 1.
 
@@ -34,6 +33,13 @@ def taper_weights(taper: Taper, tile: int) -> np.ndarray:
     InvalidArgumentError
         If the taper is unknown.
     """
+    if taper not in ("gaussian", "hann", "uniform"):
+        raise InvalidArgumentError(f'taper is "gaussian", "hann" or "uniform", not {taper!r}.')
+    return _weights(taper, tile)
+
+
+@lru_cache(maxsize=16)
+def _weights(taper: Taper, tile: int) -> np.ndarray:
     if taper == "gaussian":
         squares = (np.arange(tile) - tile // 2) ** 2
         weights = np.exp(-(squares[:, None] + squares[None, :]) / (2 * (tile // 4) ** 2))
@@ -41,10 +47,8 @@ def taper_weights(taper: Taper, tile: int) -> np.ndarray:
     elif taper == "hann":
         line = np.sin(np.pi * (np.arange(tile) + 0.5) / tile) ** 2
         weights = line[:, None] * line[None, :]
-    elif taper == "uniform":
-        weights = np.ones((tile, tile))
     else:
-        raise InvalidArgumentError(f'taper is "gaussian", "hann" or "uniform", not {taper!r}.')
+        weights = np.ones((tile, tile))
     result: np.ndarray = weights.astype(np.float32)
     result.flags.writeable = False
     return result

@@ -227,6 +227,10 @@ def _index(base: str, names: list[str], options: StorageOptions | None) -> Layer
     for name in sorted(set(names)):
         if match := _LAYER.fullmatch(name):
             by_number.setdefault(int(match[1]), []).append(name)
+    if not by_number and {"zarr.json", ".zgroup", ".zarray"} & set(names):
+        raise SourceNotFoundError(
+            f"{where} is a zarr store, not a folder of layers.", "Open it with open_volume."
+        )
     if not by_number:
         raise SourceNotFoundError(
             f"{where} has no layer files (00.tif, 01.tif, …); it has "

@@ -189,15 +189,20 @@ def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: st
     """
     differing = differing_settings(found, wanted)
     if differing:
-        listed = "; ".join(
-            f"{key} was {_short(old)} and is now {_short(new)}"
-            for key, (old, new) in differing.items()
-        )
+        listed = "; ".join(_difference(key, *values) for key, values in differing.items())
         raise ResumeError(
             f"{what} was begun with other settings: {listed}.",
             "Use the same settings to go on, choose another place, or start afresh with "
             "resume=False.",
         )
+
+
+def _difference(key: str, old: Any, new: Any) -> str:
+    """Return what differs as text; of two mappings only the entries that do."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        inner = differing_settings(old, new)
+        return "; ".join(_difference(f"{key} {name}", *values) for name, values in inner.items())
+    return f"{key} was {_short(old)} and is now {_short(new)}"
 
 
 def _short(value: Any, length: int = 200) -> str:

@@ -34,7 +34,7 @@ def test_parts_follow_each_other_without_gap(width: int, part: int, offset: int)
     assert all(x1 - x0 <= part for x0, x1 in spans)
 
 
-@pytest.mark.parametrize("arguments", [(0, 0), (100, 100), (100, -1)])
+@pytest.mark.parametrize("arguments", [(0, 0), (100, 100), (100, -1), (300.0, 0)])
 def test_parts_that_cannot_be_cut_are_refused(arguments: tuple[int, int]) -> None:
     with pytest.raises(InvalidArgumentError, match="cannot be cut"):
         part_columns(1000, *arguments)

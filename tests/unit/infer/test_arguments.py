@@ -36,6 +36,7 @@ def volume(dtype: type = np.uint8) -> xr.DataArray:
         ({"stride": 0}, "does not divide"),
         ({"tta": 4}, "tta is one of"),
         ({"taper": "cosine"}, "taper is"),
+        ({"taper": ["hann"]}, "taper is"),
         ({"edge": "keep"}, "edge is"),
         ({"batch": 0}, "batch is at least 1"),
         ({"budget": "100 MiB"}, "more than the budget"),

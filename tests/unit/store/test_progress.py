@@ -170,3 +170,12 @@ def test_a_full_disk_is_one_clear_error() -> None:
         with pytest.raises(StoreError, match="No space left"):
             journal.finish("a")
         assert journal.units == ()
+
+
+def test_of_nested_settings_only_what_differs_is_named(tmp_path: Path) -> None:
+    files = {"5": {"size": 7, "etag": "a"}, "6": {"size": 8}}
+    with Journal.open(tmp_path / "j", {"fingerprint": files}):
+        pass
+    changed = files | {"5": {"size": 7, "etag": "b"}}
+    with pytest.raises(ResumeError, match=r'settings: fingerprint 5 etag was "a" and is now "b"\.'):
+        Journal.open(tmp_path / "j", {"fingerprint": changed})
