@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("zarr", "npy", "png")
 _JOURNAL = "progress.jsonl"
+_FOLDERS = ("tiles.zarr", "ink.zarr", "npy_files", "visualizations")
+_FILES = (RECORD_NAME, "overview.png")
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,13 @@ def _begin_or_go_on(
     ink: xr.DataArray, folder: Path, settings: dict[str, Any], resume: bool, progress: bool
 ) -> Run:
     """Write the run, or what is missing of it."""
+    foreign = [name for name in (*_FOLDERS, *_FILES) if (folder / name).exists()]
+    if foreign and not (folder / _JOURNAL).exists():
+        raise StoreError(
+            f"{folder} holds {', '.join(foreign)}, but not the journal of a run: they may be "
+            "somebody's results.",
+            "Choose another folder, or move them away.",
+        )
     with Journal.open(folder / _JOURNAL, settings, resume=resume) as journal:
         if journal.is_complete and (folder / RECORD_NAME).exists():
             return _report(open_run(folder), progress)
@@ -235,9 +244,9 @@ def _reworked(ink: xr.DataArray) -> dict[str, Any]:
 
 def _clear(folder: Path) -> None:
     """Remove what an earlier attempt without a single finished block may have left."""
-    for name in ("tiles.zarr", "ink.zarr", "npy_files", "visualizations"):
+    for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (RECORD_NAME, "overview.png"):
+    for name in _FILES:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -236,3 +236,15 @@ def test_lines_say_what_is_done_and_where(
     assert "predict: on cpu, float32" in lines
     assert "blocks to do" in lines
     assert f"run: {tmp_path}" in lines
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_results_that_are_not_a_run_of_ours_are_never_deleted(tmp_path: Path, resume: bool) -> None:
+    theirs = tmp_path / "npy_files" / "segmentation_layer_3.npy"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"weeks of work")
+    model, counter = counting_model()
+    with pytest.raises(s5.S5Error, match="holds npy_files, but not the journal of a run"):
+        s5.write_run(lazy_ink(model), tmp_path, resume=resume, progress=False)
+    assert theirs.read_bytes() == b"weeks of work"
+    assert counter.tiles == 0
