@@ -60,6 +60,7 @@ class LabelledPart:
         files = {LABEL: self.label, IGNORE: self.ignore, MASK: self.mask}
         return {
             **describe_part(self.name, self.volume),
+            "fingerprint": self.volume.attrs.get("fingerprint"),
             "files": {name: file and _sha256(file) for name, file in files.items()},
         }
 

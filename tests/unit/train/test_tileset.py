@@ -149,10 +149,13 @@ def test_the_same_again_is_opened(segment):
 def test_other_labels_are_not_mixed_in(segment):
     before = segment.build()
     write_png(files(segment, 1) / "label.png", np.zeros((210, PART), bool))
-    with pytest.raises(ResumeError, match=r"part 20260101_01 was .* resume=False"):
+    with pytest.raises(ResumeError, match=r"part 20260101_01 files label\.png was .* resume=False"):
         segment.build()
     with pytest.raises(ResumeError, match="stride was 16 and is now 32"):
         segment.build(stride=32)
+    other = [p.assign_attrs(fingerprint={"5": "2 bytes"}) for p in segment.parts.values()]
+    with pytest.raises(ResumeError, match=r"part 20260101_01 fingerprint was null .*2 bytes"):
+        segment.build(parts=other)
     after = segment.build(resume=False)
     assert before.ink_percent[before.part == 0].any()
     assert not after.ink_percent[after.part == 0].any()
