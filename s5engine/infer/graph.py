@@ -157,21 +157,9 @@ def predict_tiles(
         dtype=np.float32,
         meta=np.empty((0,) * 5, np.float32),
     )  # fmt: skip
-    attrs = _provenance(volume, model) | {
-        "windows": [int(w) for w in windows],
-        "tile": model.tile,
-        "reduction": model.reduction,
-        "stride": stride,
-        "edge": edge,
-        "tta": tta,
-        "batch": batch,
-        "mask": _mask_token(mask),
-        "block": [task.step_y, task.step_x],
-        "y0": int(volume.y[0]),
-        "x0": int(volume.x[0]),
-        "height": axis_y.length,
-        "width": axis_x.length,
-    }
+    attrs = _provenance(volume, model) | _grid(task, windows, mask) | {
+        "y0": int(volume.y[0]), "x0": int(volume.x[0]),
+    }  # fmt: skip
     return tiles_array(data, attrs, (axis_y, axis_x))
 
 
@@ -293,6 +281,23 @@ def tiles_array(data: Any, attrs: dict[str, Any], axes: Sequence[TileAxis]) -> x
         name="tiles",
         attrs=attrs,
     )
+
+
+def _grid(task: TileTask, windows: Sequence[int], mask: Mask) -> dict[str, Any]:
+    """Return what the tile predictions must say of themselves to be blended, or made again."""
+    return {
+        "windows": [int(w) for w in windows],
+        "tile": task.model.tile,
+        "reduction": task.model.reduction,
+        "stride": task.y.stride,
+        "edge": task.y.edge,
+        "tta": task.tta,
+        "batch": task.batch,
+        "mask": _mask_token(mask),
+        "block": [task.step_y, task.step_x],
+        "height": task.y.length,
+        "width": task.x.length,
+    }
 
 
 def _mask_token(mask: Mask) -> str | None:

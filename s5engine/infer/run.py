@@ -19,6 +19,7 @@ import numpy as np
 from s5engine.budget import peak_rss
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
+from s5engine.infer.execute import current_client
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
 from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
@@ -164,6 +165,8 @@ def _write(
     times = {}
     if tiles is not None:
         if progress:
+            if (client := current_client()) is not None:
+                say(f"dashboard: {client.dashboard_link}")
             say(f"predict: on {ink.attrs.get('device')}, {ink.attrs.get('precision')}")
         stored = store_tiles(lazy, tiles, folder / "tiles.zarr", settings["dtype"], journal,
                               progress)  # fmt: skip

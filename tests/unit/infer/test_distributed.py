@@ -14,7 +14,7 @@ from support import noise, texture, volume_of
 
 
 def test_a_run_on_a_cluster_is_that_of_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(graph, "block_size", lambda *_: 128)
     model = s5.wrap_model(texture, tile=64)
@@ -23,8 +23,10 @@ def test_a_run_on_a_cluster_is_that_of_threads(
     plain = s5.write_run(ink, tmp_path / "threads", progress=False)
     with (
         LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
-        Client(cluster),
+        Client(cluster) as client,
     ):
-        run = s5.write_run(ink, tmp_path / "cluster", progress=False)
+        link = client.dashboard_link
+        run = s5.write_run(ink, tmp_path / "cluster")
     np.testing.assert_array_equal(run.ink.values, plain.ink.values)
     np.testing.assert_array_equal(run.tiles.values, plain.tiles.values)
+    assert f"dashboard: {link}" in capsys.readouterr().err
