@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from s5engine.errors import InvalidArgumentError
-from s5engine.geometry import PART_WIDTH, Box, part_columns
+from s5engine.geometry import PART_WIDTH, Box, part_columns, window_layers
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class TitleSettings:
     @property
     def layers(self) -> list[int]:
         """The layers that the windows and the papyrus mask need, ascending."""
-        needed = {n for first in self.windows for n in range(first, first + 16)}
+        needed = {n for first in self.windows for n in window_layers(first)}
         return sorted(needed | {self.mask_layer})
 
 
