@@ -33,12 +33,8 @@ def write_npy(ink: xr.DataArray, directory: Path) -> list[Path]:
     list of Path
         (y, x) float32 arrays.
     """
-    folder = directory / "npy_files"
-    folder.mkdir(exist_ok=True)
     paths = []
-    for window in ink.window.values:
-        path = folder / f"segmentation_layer_{int(window)}.npy"
-        plane = ink.sel(window=window)
+    for plane, path in _planes(ink, directory / "npy_files", "npy"):
         partial = path.with_name(path.name + ".partial")
         np.lib.format.open_memmap(partial, "w+", np.float32, plane.shape)
         for rows, columns in _blocks(plane):
@@ -54,12 +50,8 @@ def write_npy(ink: xr.DataArray, directory: Path) -> list[Path]:
 
 def write_png(ink: xr.DataArray, directory: Path) -> list[Path]:
     """Write ``visualizations/segmentation_layer_<n>.png``: ink · 255, truncated, 8-bit gray."""
-    folder = directory / "visualizations"
-    folder.mkdir(exist_ok=True)
     paths = []
-    for window in ink.window.values:
-        path = folder / f"segmentation_layer_{int(window)}.png"
-        plane = ink.sel(window=window)
+    for plane, path in _planes(ink, directory / "visualizations", "png"):
         write_gray_png(path, (plane.sizes["y"], plane.sizes["x"]), _gray_bands(plane))
         paths.append(path)
     return paths
@@ -94,6 +86,13 @@ def _run_lengths(starts: np.ndarray, end: int) -> np.ndarray:
     """Return the length of each run that begins at ``starts``."""
     lengths: np.ndarray = np.diff(starts, append=end)
     return lengths
+
+
+def _planes(ink: xr.DataArray, folder: Path, ending: str) -> Iterator[tuple[xr.DataArray, Path]]:
+    """Yield each window's plane and its file in ``folder``, named as 2025 names it."""
+    folder.mkdir(exist_ok=True)
+    for window in ink.window.values:
+        yield ink.sel(window=window), folder / f"segmentation_layer_{int(window)}.{ending}"
 
 
 def _blocks(plane: xr.DataArray) -> Iterator[tuple[slice, slice]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,7 +63,7 @@ class BandReader:
         self._error: BaseException | None = None
         self._decoders: ThreadPoolExecutor | None = None
 
-    def __iter__(self) -> Iterator[tuple[Band, Pixels]]:
+    def __iter__(self) -> Generator[tuple[Band, Pixels], None, None]:
         fetchers = [
             threading.Thread(target=self._fetch_all, name=f"s5-fetch-{i}", daemon=True)
             for i in range(CONNECTIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -111,7 +111,7 @@ class LayerStack:
         ahead: int = 1,
         in_flight: int | str = "64 MiB",
         threads: int | None = None,
-    ) -> Iterator[tuple[Band, Pixels]]:
+    ) -> Generator[tuple[Band, Pixels], None, None]:
         """Yield bands of rows, each complete, while the next ones are being read.
 
         Every strip or tile is fetched and decoded at most once, also when it reaches into several

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class VolumeBands:
         layers: Sequence[int] | None = None,
         ahead: int = 0,
         in_flight: int = 0,
-    ) -> Iterator[tuple[tuple[int, int], np.ndarray]]:
+    ) -> Generator[tuple[tuple[int, int], np.ndarray], None, None]:
         """Yield each band's rows and pixels ``(layers, rows, x1 - x0)``, one at a time."""
         columns = slice(x0 - self.box.x0, x1 - self.box.x0)
         chosen = self._volume.isel(x=columns)

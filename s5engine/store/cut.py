@@ -161,7 +161,7 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
     )
     with (
         console.progress("split", len(bands), "bands", enabled=progress) as meter,
-        closing(incoming),  # type: ignore[type-var]
+        closing(incoming),
         ThreadPoolExecutor(WRITERS, "s5-split-write") as writers,
     ):
         for _ in bands:

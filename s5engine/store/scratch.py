@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ Pixels = npt.NDArray[np.generic]
 
 
 class BandScratch:
-    """One band (layers, rows, width) in a file; make it, fill it with rows, take shards from it.
+    """One band (layers, rows, width) in a file: fill it with rows, take shards from it, close it.
 
     Parameters
     ----------
@@ -93,14 +92,3 @@ class BandScratch:
             os.close(self._file)
             self._file = -1
             self.path.unlink(missing_ok=True)
-
-    def __enter__(self) -> BandScratch:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

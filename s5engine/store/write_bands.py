@@ -35,7 +35,7 @@ def write_bands(
     incoming = stack.iter_bands(
         in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget)
     )
-    with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:  # type: ignore[type-var]
+    with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:
         if not plan.collects:
             for y0, y1 in bands:
                 _, pixels = next(incoming)
@@ -46,7 +46,7 @@ def write_bands(
             return
         shape = (plan.layers, plan.band_height, plan.width)
         dtype = np.dtype(stack.dtype).newbyteorder("=")
-        with BandScratch(scratch_path(files.folder), shape, dtype) as scratch:
+        with closing(BandScratch(scratch_path(files.folder), shape, dtype)) as scratch:
             for y0, y1 in bands:
                 _collect(scratch, incoming, row_bands(y0, y1, plan.rows))
                 write_scratch(files, y0, y1 - y0, scratch, writers)
@@ -111,10 +111,11 @@ def _write_shards(
     writers: ThreadPoolExecutor,
 ) -> None:
     """Encode and write every shard of a band, some at a time."""
-    running = [
-        writers.submit(lambda x0=x0: files.write(y0, x0, shard(x0)))  # type: ignore[misc]
-        for x0 in files.columns()
-    ]
+
+    def write(x0: int) -> None:
+        files.write(y0, x0, shard(x0))
+
+    running = [writers.submit(write, x0) for x0 in files.columns()]
     try:
         for future in running:
             future.result()

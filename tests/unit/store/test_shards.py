@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -41,7 +42,7 @@ def written_both_ways(
     shape = (layers, band, width)
     with (
         ThreadPoolExecutor(2) as writers,
-        BandScratch(folder / "scratch", shape, data.dtype) as scratch,
+        closing(BandScratch(folder / "scratch", shape, data.dtype)) as scratch,
     ):
         for y0 in range(0, height, band):
             rows = data[:, y0 : y0 + band]
