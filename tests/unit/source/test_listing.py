@@ -7,6 +7,7 @@ import re
 import sys
 
 import fsspec
+import fsspec.registry
 import pytest
 
 from s5engine.errors import MissingExtraError, SourceError, SourceNotFoundError
@@ -111,6 +112,8 @@ def test_unknown_and_uninstalled_file_systems(monkeypatch):
     with pytest.raises(SourceError, match="nonsense://"):
         list_layers("nonsense://bucket/x")
     monkeypatch.setitem(sys.modules, "s3fs", None)
+    # An earlier test may have used S3: fsspec would remember the class.
+    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
     with pytest.raises(MissingExtraError, match=re.escape('pip install "s5engine[s3]"')):
         list_layers("s3://bucket/segment/layers")
 
