@@ -5,9 +5,9 @@ from __future__ import annotations
 import pickle
 import re
 import sys
+from importlib import import_module
 
 import fsspec
-import fsspec.registry
 import pytest
 
 from s5engine.errors import MissingExtraError, SourceError, SourceNotFoundError
@@ -113,7 +113,7 @@ def test_unknown_and_uninstalled_file_systems(monkeypatch):
         list_layers("nonsense://bucket/x")
     monkeypatch.setitem(sys.modules, "s3fs", None)
     # An earlier test may have used S3: fsspec would remember the class.
-    monkeypatch.delitem(fsspec.registry._registry, "s3", raising=False)
+    monkeypatch.delitem(import_module("fsspec.registry")._registry, "s3", raising=False)
     with pytest.raises(MissingExtraError, match=re.escape('pip install "s5engine[s3]"')):
         list_layers("s3://bucket/segment/layers")
 
