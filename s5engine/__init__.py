@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from s5engine.ops.intensity import to_uint8 as to_uint8
     from s5engine.ops.mask import papyrus_mask as papyrus_mask
     from s5engine.ops.parts import parts as parts
+    from s5engine.ops.score import Score as Score
+    from s5engine.ops.score import best_threshold as best_threshold
+    from s5engine.ops.score import score_ink as score_ink
     from s5engine.source.images import read_mask as read_mask
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
@@ -49,8 +52,10 @@ _HOMES = {
     "LayerIndex": "source.listing",
     "Run": "infer.run",
     "S5Error": "errors",
+    "Score": "ops.score",
     "TitleSettings": "config",
     "Tileset": "train.tileset",
+    "best_threshold": "ops.score",
     "blend": "infer.graph",
     "build_tileset": "train.build",
     "check_prediction": "infer.arguments",
@@ -70,6 +75,7 @@ _HOMES = {
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",
     "read_title_settings": "config",
+    "score_ink": "ops.score",
     "split": "store.split",
     "to_uint8": "ops.intensity",
     "wrap_model": "model.wrap",
