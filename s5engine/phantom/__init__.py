@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s5engine.phantom.connection import Request
 from s5engine.phantom.faults import Fault
+from s5engine.phantom.labelled import spoil_label, write_labelled
 from s5engine.phantom.layouts import LAYOUTS, Layout, encode_layer, encode_layers
 from s5engine.phantom.papyrus import Phantom
 from s5engine.phantom.serve import layers_path, serve_phantom
@@ -24,5 +25,7 @@ __all__ = [
     "encode_layers",
     "layers_path",
     "serve_phantom",
+    "spoil_label",
     "true_scale_segment",
+    "write_labelled",
 ]
