@@ -3,8 +3,8 @@
     python -m pipelines.relabelling DIRECTORY RESULT.json
 
 30 % of the letters' labels are missing or drawn where there is no ink. The scores are of a segment
-that is never trained on: after training once, after each round of correction, and, to be fair,
-after training on the spoilt labels for as many epochs as all rounds together.
+that is never trained on: after training once, after each round of correction, and after
+training on the spoilt labels for as many epochs.
 """
 
 import json
@@ -24,9 +24,9 @@ SIZE, CONTRAST, WINDOWS, ROUNDS, SPOILT = (512, 1024), 4.0, (2, 4), 2, 0.3
 
 def compare(folder: Path) -> dict[str, Any]:
     """Return the held-out score after each training."""
-    phantoms = [Phantom(*SIZE, seed=300 + k, text=t, ink_contrast=CONTRAST, letter_height=90)
-                for k, t in enumerate(TEXTS)]  # fmt: skip
-    volumes, settings = [], s5.read_train_settings(SETTINGS)
+    same = {"ink_contrast": CONTRAST, "letter_height": 90}
+    phantoms = [Phantom(*SIZE, seed=300 + k, text=text, **same) for k, text in enumerate(TEXTS)]
+    settings, volumes = s5.read_train_settings(SETTINGS), []
     for k, phantom in enumerate(phantoms):
         label = spoil_label(phantom.ink(), phantom.papyrus(), share=SPOILT, seed=k)
         volumes.append(write_labelled(phantom, folder, segment=f"loop{k}", label=label))

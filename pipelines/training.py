@@ -23,7 +23,7 @@ TEXTS = (
     "ΖΗΤΗΣΙΣ Β", "ΣΟΦΙΑΣ ΩΡΑ", "ΝΑΥΣ ΘΥΕΛΛΗ", "ΥΔΩΡ ΑΝΕΜΟΣ", "ΧΡΟΝΟΣ ΠΥΡ", "ΜΝΗΜΗ ΞΥΛΟΥ",
 )  # fmt: skip
 #: Strong ink first teaches the network what to look for; the demo's is as weak as the weakest.
-CONTRASTS = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+CONTRASTS = (1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 SIZE = (640, 2200)
 
 

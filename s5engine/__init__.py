@@ -37,8 +37,12 @@ if TYPE_CHECKING:
     from s5engine.store.ingest import ingest as ingest
     from s5engine.store.split import split as split
     from s5engine.store.volume import open_volume as open_volume
+    from s5engine.train.augment import AugmentSettings as AugmentSettings
     from s5engine.train.build import build_tileset as build_tileset
+    from s5engine.train.fit import train as train
     from s5engine.train.losses import masked_dice_bce as masked_dice_bce
+    from s5engine.train.settings import TrainSettings as TrainSettings
+    from s5engine.train.settings import read_train_settings as read_train_settings
     from s5engine.train.tileset import Tileset as Tileset
     from s5engine.train.tileset import open_tileset as open_tileset
     from s5engine.view.composite import composite as composite
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AugmentSettings": "train.augment",
     "InkModel": "model.ink_model",
     "LayerIndex": "source.listing",
     "Run": "infer.run",
@@ -55,6 +60,7 @@ _HOMES = {
     "Score": "ops.score",
     "TitleSettings": "config",
     "Tileset": "train.tileset",
+    "TrainSettings": "train.settings",
     "best_threshold": "ops.score",
     "blend": "infer.graph",
     "build_tileset": "train.build",
@@ -76,8 +82,10 @@ _HOMES = {
     "read_mask": "source.images",
     "read_title_settings": "config",
     "score_ink": "ops.score",
+    "read_train_settings": "train.settings",
     "split": "store.split",
     "to_uint8": "ops.intensity",
+    "train": "train",
     "wrap_model": "model.wrap",
     "write_picture": "view.picture",
     "write_run": "infer.run",
@@ -91,7 +99,9 @@ def __getattr__(name: str) -> object:
     """Import the module that holds a public name when the name is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    home = import_module(f"{__name__}.{_HOMES[name]}")
+    # One room can be called itself, see there.
+    value: object = home if _HOMES[name] == name else getattr(home, name)
     globals()[name] = value
     return value
 

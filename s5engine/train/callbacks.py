@@ -1,0 +1,102 @@
+"""What happens after each epoch of a training: a row of figures, a picture, a line, a journal."""
+# ruff: noqa: D102  (Lightning's hooks do what Lightning says they do)
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from s5engine.console import Meter, say
+from s5engine.store.progress import Journal
+from s5engine.train.data import as_tensors
+from s5engine.train.pictures import write_tile_rows
+from s5engine.train.tileset import Example
+
+COLUMNS = (
+    "epoch", "train_loss", "val_loss", "val_iou", "val_precision", "val_recall", "val_f1", "lr",
+)  # fmt: skip
+
+
+class Progress(lightning.Callback):
+    """Moves the bar after each step."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self._meter.advance()
+
+
+class Figures(lightning.Callback):
+    """Writes ``metrics.csv``: one row an epoch, whole or not at all."""
+
+    def __init__(self, path: Path | None, progress: bool) -> None:
+        self._path, self._progress = path, progress
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        logged = trainer.callback_metrics
+        row: dict[str, Any] = {"epoch": trainer.current_epoch}
+        row |= {name: float(logged[name]) for name in COLUMNS[1:-1]}
+        row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        if self._path is not None:
+            # What an interrupted epoch had written already is written anew.
+            rows = [r for r in read_figures(self._path) if r["epoch"] < row["epoch"]]
+            _write_figures(self._path, [*rows, row])
+        if self._progress:
+            shown = "  ".join(f"{name} {row[name]:.3f}" for name in COLUMNS[1:-1])
+            say(f"epoch {row['epoch'] + 1} of {trainer.max_epochs}: {shown}")
+
+
+class Pictures(lightning.Callback):
+    """Writes ``pictures/epoch_NN.png``: the same validation tiles after each epoch."""
+
+    def __init__(self, folder: Path, examples: Sequence[Example]) -> None:
+        self._folder, self._examples = folder, examples
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        if not self._examples:
+            return
+        module.eval()
+        tiles = torch.stack([as_tensors(example)[0] for example in self._examples])
+        with torch.no_grad():
+            answers = torch.sigmoid(module.model(tiles.to(module.device))).float().cpu().numpy()
+        module.train()
+        path = self._folder / f"epoch_{trainer.current_epoch:02d}.png"
+        write_tile_rows(path, self._examples, answers)
+
+
+class Finished(lightning.Callback):
+    """Saves ``last.ckpt`` and notes that an epoch is finished, in this order and after all else."""
+
+    def __init__(self, journal: Journal, last: Path) -> None:
+        self._journal, self._last = journal, last
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
+        partial = self._last.with_name(f".{self._last.name}.partial")
+        trainer.save_checkpoint(partial)
+        partial.replace(self._last)
+        self._journal.finish(f"epoch {trainer.current_epoch}")
+
+
+def read_figures(path: Path) -> list[dict[str, float]]:
+    """Return the rows of ``metrics.csv``; none if there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _write_figures(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([row | {"epoch": int(row["epoch"])} for row in rows])
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.replace(path)
