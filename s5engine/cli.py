@@ -50,7 +50,7 @@ def main() -> None:
         app()
     except S5Error as error:
         # Errors speak to users of Python too; here the same way out is an option.
-        text = str(error).replace("resume=False", "--fresh")
+        text = str(error).replace("resume=False", "--fresh").replace("spread=True", "--spread")
         typer.secho(f"s5: {text}", fg="red", err=True)
         sys.exit(1)
     except SystemExit as end:
@@ -189,6 +189,9 @@ def infer(
     precision: Precision = "auto",
     batch: Annotated[int | None, typer.Option(help="Tiles per forward pass.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float16, for the stores.")] = "float32",
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Keep how far the augmented views disagree.")
+    ] = False,
     budget: Budget = None,
     trust: Trust = False,
     fresh: Fresh = False,
@@ -202,7 +205,7 @@ def infer(
     ink = s5.predict_ink(
         s5.to_uint8(contrasted), model, windows=_numbers(windows) or [], stride=stride, tta=tta,
         taper=taper, edge=edge, mask=_mask(mask, plain), batch=batch,
-        precision=precision, budget=budget,
+        precision=precision, budget=budget, spread=spread,
     )  # fmt: skip
     typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
 

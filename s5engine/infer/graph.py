@@ -8,7 +8,7 @@ second take the tiles of their neighbours above and to the left that reach into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from s5engine.infer.arguments import Mask, check_volume, choose_batch, lazy_mask
 from s5engine.infer.blend import BlendTask, blend_block
 from s5engine.infer.block_size import BLOCK_SIZES, block_size
 from s5engine.infer.taper import Taper, taper_weights
-from s5engine.infer.tiles import TileTask, predict_block
+from s5engine.infer.tiles import STATISTICS, TileTask, predict_block
 from s5engine.infer.tta import views
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from s5engine.model.ink_model import InkModel
 
+
+#: What a map shows: the mean over the views of test-time augmentation, or their disagreement.
+Statistic = Literal["mean", "spread"]
 
 #: What the step that runs the network is called in dask graphs and on the dashboard.
 PREDICT_STEP = "predict-tiles"
@@ -47,6 +50,7 @@ def predict_ink(
     batch: int | None = None,
     precision: str = "auto",
     budget: int | str | None = None,
+    spread: bool = False,
 ) -> xr.DataArray:
     """Return the ink of a volume, lazily: nothing runs until it is computed or written.
 
@@ -76,6 +80,9 @@ def predict_ink(
         it was set; or another name that `InkModel.with_precision` knows.
     budget : int or str, optional
         Memory that the run may use, bytes or text such as ``"8 GiB"``; it sets the block size.
+    spread : bool
+        Keep beside each tile's mean how far the views of test-time augmentation disagree; the ink
+        is the same to the bit, and a run of it has `Run.spread`.
 
     Returns
     -------
@@ -92,7 +99,7 @@ def predict_ink(
     taper_weights(taper, model.tile)
     tiles = predict_tiles(
         volume, model, windows=windows, stride=stride, tta=tta, mask=mask, edge=edge, batch=batch,
-        precision=precision, budget=budget,
+        precision=precision, budget=budget, spread=spread,
     )  # fmt: skip
     return blend(tiles, taper=taper)
 
@@ -109,6 +116,7 @@ def predict_tiles(
     batch: int | None = None,
     precision: str = "auto",
     budget: int | str | None = None,
+    spread: bool = False,
 ) -> xr.DataArray:
     """Return the predictions of every tile before blending, lazily; see `predict_ink`.
 
@@ -116,7 +124,10 @@ def predict_tiles(
     -------
     (window, tile_y, tile_x, v, u) DataArray, float32
         Each tile's P/4 × P/4 map, mean over TTA, NaN where a tile was skipped. ``tile_y`` and
-        ``tile_x`` are the tiles' first pixels in the segment; ``attrs`` holds the grid.
+        ``tile_x`` are the tiles' first pixels in the segment; ``attrs`` holds the grid. With
+        ``spread`` there is a last dim ``statistic``, ``["mean", "spread"]``: the spread is the
+        population standard deviation over the views of test-time augmentation, in [0, 0.5], and 0
+        at ``tta=0``.
 
     Raises
     ------
@@ -132,7 +143,8 @@ def predict_tiles(
     batch = choose_batch(model, batch)
     picked, positions = pick_layers(volume, windows, model.layers)
     axis_y, axis_x = (TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:])
-    size = block_size(picked.sizes["layer"], len(positions), stride, budget)
+    kept = len(STATISTICS) if spread else 1
+    size = block_size(picked.sizes["layer"], len(positions) * kept, stride, budget)
     blocks_y, blocks_x = axis_y.blocks(size), axis_x.blocks(size)
     task = TileTask(
         model, axis_y, axis_x, axis_y.block_step(size), axis_x.block_step(size), positions, tta,
@@ -152,41 +164,52 @@ def predict_tiles(
         token=PREDICT_STEP,
         chunks=(
             (len(positions),), blocks_y.tiles, blocks_x.tiles, (task.map_size,), (task.map_size,),
+            *([(kept,)] if spread else []),
         ),
-        new_axis=[3, 4],
+        new_axis=[3, 4, 5] if spread else [3, 4],
         dtype=np.float32,
-        meta=np.empty((0,) * 5, np.float32),
+        meta=np.empty((0,) * (6 if spread else 5), np.float32),
+        # Named only where it is asked for: without it, graphs keep the names that they had.
+        **({"spread": True} if spread else {}),
     )  # fmt: skip
     attrs = _provenance(volume, model) | _grid(task, windows, mask) | {
         "y0": int(volume.y[0]), "x0": int(volume.x[0]),
     }  # fmt: skip
+    if spread:
+        attrs["spread"] = True
     return tiles_array(data, attrs, (axis_y, axis_x))
 
 
-def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
-    """Return the ink of tile predictions, lazily.
+def blend(
+    tiles: xr.DataArray, *, taper: Taper = "gaussian", statistic: Statistic | None = None
+) -> xr.DataArray:
+    """Return the ink of tile predictions, lazily, or the map of their spread.
 
     Parameters
     ----------
-    tiles : (window, tile_y, tile_x, v, u) DataArray
+    tiles : (window, tile_y, tile_x, v, u) or (…, v, u, statistic) DataArray
         From `predict_tiles`, in memory, lazy or opened from a run, over the whole grid; windows
         may be selected.
     taper : {"gaussian", "hann", "uniform"}
         Weights where tiles overlap.
+    statistic : {"mean", "spread"}, optional
+        What to blend of tiles that hold both; the mean by default. `Run.tiles` and `Run.spread`
+        hold one, which is what is blended.
 
     Returns
     -------
     (window, y, x) DataArray, float32
-        Ink in [0, 1]; 0 where no tile lies.
+        Ink in [0, 1], or its spread in [0, 0.5]; 0 where no tile lies.
 
     Raises
     ------
     InvalidArgumentError
-        If the taper is unknown or tiles are missing from the grid.
+        If the taper is unknown, tiles are missing from the grid, or they lack the statistic.
     """
     import dask.array as da
     import xarray as xr
 
+    tiles = _one_statistic(tiles, statistic)
     _check_tiles(tiles)
     attrs = dict(tiles.attrs)
     axis_y, axis_x = (
@@ -226,9 +249,31 @@ def blend(tiles: xr.DataArray, *, taper: Taper = "gaussian") -> xr.DataArray:
             "y": attrs["y0"] + np.arange(axis_y.length),
             "x": attrs["x0"] + np.arange(axis_x.length),
         },
-        name="ink",
+        name=attrs.get("statistic", "ink"),
         attrs=attrs | {"taper": taper},
     )
+
+
+def _one_statistic(tiles: xr.DataArray, statistic: str | None) -> xr.DataArray:
+    """Return the tiles with the wanted statistic alone; tiles that hold one are checked."""
+    if statistic not in (None, *STATISTICS):
+        raise InvalidArgumentError(f'statistic is "mean" or "spread", not {statistic!r}.')
+    if "statistic" in getattr(tiles, "dims", ()):
+        return pick_statistic(tiles, statistic or STATISTICS[0])
+    held = getattr(tiles, "attrs", {}).get("statistic", STATISTICS[0])
+    if statistic not in (None, held):
+        raise InvalidArgumentError(
+            f"These tiles hold the {held}, not the {statistic}.",
+            "Blend Run.spread for the spread and Run.tiles for the ink; runs have a spread if they "
+            "were predicted with spread=True.",
+        )
+    return tiles
+
+
+def pick_statistic(tiles: xr.DataArray, statistic: str) -> xr.DataArray:
+    """Return the mean or the spread of tiles that hold both; the spread says so in ``attrs``."""
+    picked = tiles.isel(statistic=STATISTICS.index(statistic), drop=True)
+    return picked if statistic == STATISTICS[0] else picked.assign_attrs(statistic=statistic)
 
 
 def _check_tiles(tiles: xr.DataArray) -> None:
@@ -270,10 +315,12 @@ def tiles_array(data: Any, attrs: dict[str, Any], axes: Sequence[TileAxis]) -> x
     """Return tile predictions with their coordinates."""
     import xarray as xr
 
+    both = len(data.shape) == 6
     return xr.DataArray(
         data,
-        dims=("window", "tile_y", "tile_x", "v", "u"),
-        coords={
+        dims=("window", "tile_y", "tile_x", "v", "u", *(["statistic"] if both else [])),
+        coords=({"statistic": list(STATISTICS)} if both else {})
+        | {
             "window": attrs["windows"],
             "tile_y": attrs["y0"] + axes[0].origins,
             "tile_x": attrs["x0"] + axes[1].origins,

@@ -20,6 +20,7 @@ from s5engine.budget import peak_rss
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.execute import current_client
+from s5engine.infer.graph import pick_statistic
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
 from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
@@ -58,7 +59,27 @@ class Run:
     @property
     def tiles(self) -> xr.DataArray:
         """The tile predictions, lazy (window, tile_y, tile_x, v, u), ready for `blend`."""
-        return open_stored(self.directory / "tiles.zarr", "tiles")
+        tiles = open_stored(self.directory / "tiles.zarr", "tiles")
+        return pick_statistic(tiles, "mean") if "statistic" in tiles.dims else tiles
+
+    @property
+    def spread(self) -> xr.DataArray:
+        """How far the views of test-time augmentation disagree in each tile, as `tiles`.
+
+        The population standard deviation, in [0, 0.5], 0 at ``tta=0``; lazy and ready for `blend`.
+
+        Raises
+        ------
+        StoreError
+            If the run was predicted without it.
+        """
+        tiles = open_stored(self.directory / "tiles.zarr", "tiles")
+        if "statistic" not in tiles.dims:
+            raise StoreError(
+                f"The run in {self.directory} holds no spread: it was predicted without it.",
+                "Predict again with spread=True.",
+            )
+        return pick_statistic(tiles, "spread")
 
 
 def open_run(directory: str | Path) -> Run:

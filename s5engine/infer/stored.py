@@ -28,7 +28,9 @@ def store_tiles(
 ) -> da.Array:
     """Compute the blocks of tile predictions that the ink needs and the journal lacks."""
     # The first block's size: the last one may be larger, and then holds two chunks.
-    chunks = (1, *(sizes[0] for sizes in tiles.data.chunks[1:3]), *tiles.shape[3:])
+    # Mean and spread lie in chunks of their own, so that one is read without the other.
+    sides = (sizes[0] for sizes in tiles.data.chunks[1:3])
+    chunks = (1, *sides, *tiles.shape[3:5], *(1 for _ in tiles.shape[5:]))
     array = _create("tiles", tiles, path, chunks, dtype, np.nan)
     needed = needed_blocks(ink.data, tiles.data)
     _write_blocks("predict", tiles.data, array, needed, journal, progress)
@@ -103,7 +105,8 @@ def _create(
     shutil.rmtree(path, ignore_errors=True)
     group = zarr.create_group(path)
     for coordinate in like.dims:
-        if coordinate in like.coords:
+        # Text has no agreed form in zarr: the statistics are known by their order.
+        if coordinate in like.coords and like[coordinate].dtype.kind in "iuf":
             values = like[coordinate].values
             axis = group.create_array(
                 str(coordinate), shape=values.shape, dtype=values.dtype, chunks=values.shape,

@@ -12,10 +12,14 @@ import numpy as np
 
 from s5engine.geometry import TileAxis
 from s5engine.infer.graph import BLEND_STEP, PREDICT_STEP, tiles_array
+from s5engine.infer.tiles import STATISTICS
 
 if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
+
+#: Attributes that blending adds, or that tell which statistic was blended.
+_OF_BLENDING = ("taper", "statistic")
 
 
 def recover_tiles(ink: xr.DataArray) -> xr.DataArray | None:
@@ -37,14 +41,15 @@ def recover_tiles(ink: xr.DataArray) -> xr.DataArray | None:
         for side in ("height", "width")
     ]
     size = (attrs["tile"] // attrs["reduction"],)
+    inner = (size, size, (len(STATISTICS),)) if attrs.get("spread") else (size, size)
     counts = [axis.blocks(step).tiles for axis, step in zip(axes, attrs["block"], strict=True)]
     # A culled graph renames its layers, not its keys; an array wants both alike.
     whole = HighLevelGraph(
         dict(graph.layers) | {name: graph.layers[layer]},
         dict(graph.dependencies) | {name: graph.dependencies[layer]},
     )
-    data = da.Array(whole, name, ((len(attrs["windows"]),), *counts, size, size), dtype=np.float32)
-    return tiles_array(data, {k: v for k, v in attrs.items() if k != "taper"}, axes)
+    data = da.Array(whole, name, ((len(attrs["windows"]),), *counts, *inner), dtype=np.float32)
+    return tiles_array(data, {k: v for k, v in attrs.items() if k not in _OF_BLENDING}, axes)
 
 
 def needed_blocks(ink: da.Array, tiles: da.Array) -> list[tuple[int, ...]]:

@@ -10,12 +10,16 @@ import numpy as np
 
 from s5engine.errors import S5Error
 from s5engine.geometry import TileAxis
-from s5engine.infer.tta import averaged
+from s5engine.infer.tta import averaged, with_spread
 
 if TYPE_CHECKING:
     import torch
 
     from s5engine.model.ink_model import InkModel
+
+
+#: What is known of each pixel of a tile where the spread is kept: the trailing axis, in order.
+STATISTICS = ("mean", "spread")
 
 
 class PredictionError(S5Error, ArithmeticError):
@@ -95,6 +99,7 @@ def predict_block(
     task: TileTask,
     block_id: tuple[int, ...],
     num_blocks: tuple[int, int],
+    spread: bool = False,
 ) -> np.ndarray:
     """Return the predictions of the tiles that one block owns.
 
@@ -109,11 +114,14 @@ def predict_block(
         Position of the block (window, y, x, …).
     num_blocks : tuple of int
         Number of blocks (y, x).
+    spread : bool
+        Keep the standard deviation over TTA beside the mean.
 
     Returns
     -------
     (windows, tile_y, tile_x, P/4, P/4) float32 ndarray
-        Mean probability over TTA; NaN where a tile was skipped because it holds no papyrus.
+        Mean probability over TTA; NaN where a tile was skipped because it holds no papyrus. With
+        ``spread`` there is a trailing axis of `STATISTICS`.
 
     Raises
     ------
@@ -127,12 +135,14 @@ def predict_block(
     xs = task.x.origins[owned_x] - column * task.step_x
     active = active_tiles(mask, ys, xs, task.model.tile)
     size = task.map_size
-    result = np.full((len(task.windows), len(ys), len(xs), size, size), np.nan, np.float32)
+    kept = (len(STATISTICS),) if spread else ()
+    result = np.full((len(task.windows), len(ys), len(xs), size, size, *kept), np.nan, np.float32)
     if not active.any():
         return result
-    for indices, maps in _predictions(block, ys, xs, active, task):
+    for indices, maps in _predictions(block, ys, xs, active, task, spread):
         if not np.isfinite(maps).all():
-            w, i, j = indices[int(np.argmin(np.isfinite(maps).all(axis=(1, 2))))]
+            finite = np.isfinite(maps).reshape(len(maps), -1).all(axis=1)
+            w, i, j = indices[int(np.argmin(finite))]
             raise PredictionError(
                 f"The network {task.model.name!r} answered NaN or infinity for the tile at "
                 f"y {int(task.y.origins[owned_y][i])}, x {int(task.x.origins[owned_x][j])} of the "
@@ -144,7 +154,12 @@ def predict_block(
 
 
 def _predictions(
-    block: np.ndarray, ys: np.ndarray, xs: np.ndarray, active: np.ndarray, task: TileTask
+    block: np.ndarray,
+    ys: np.ndarray,
+    xs: np.ndarray,
+    active: np.ndarray,
+    task: TileTask,
+    spread: bool,
 ) -> Iterator[tuple[list[tuple[int, int, int]], np.ndarray]]:
     """Yield batches of (window, tile row, tile column) and their maps.
 
@@ -155,6 +170,7 @@ def _predictions(
     import torch
 
     model = task.model
+    seen = with_spread if spread else averaged
     # The block goes to the device once, as bytes; cutting, scaling and turning happen there.
     pixels = torch.from_numpy(_at_least_a_tile(block, model.tile)).to(model.device)
     layers = [torch.as_tensor(w, device=model.device) for w in task.windows]
@@ -167,7 +183,7 @@ def _predictions(
         missing = task.batch - len(indices) if model.config is not None else 0
         if missing:
             tiles = torch.cat([tiles, tiles.new_zeros((missing, *tiles.shape[1:]))])
-        maps = averaged(model.probabilities, tiles.float() / 255, task.tta)
+        maps = seen(model.probabilities, tiles.float() / 255, task.tta)
         yield indices, maps[: len(indices)].cpu().numpy()
 
 

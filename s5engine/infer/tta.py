@@ -79,3 +79,33 @@ def averaged(
     for view in chosen[1:]:
         total = total + view.undo(predict(view.apply(tiles)))
     return total / len(chosen)
+
+
+def with_spread(
+    predict: Callable[[torch.Tensor], torch.Tensor], tiles: torch.Tensor, level: int
+) -> torch.Tensor:
+    """Return mean and spread of ``predict`` over the views of a level, each turned back.
+
+    Parameters
+    ----------
+    predict, tiles, level
+        See `averaged`.
+
+    Returns
+    -------
+    (n, P/4, P/4, 2) float32 tensor
+        The mean, to the bit that of `averaged`, and the population standard deviation, which is 0
+        for a single view.
+    """
+    import torch
+
+    maps = [view.undo(predict(view.apply(tiles))) for view in views(level)]
+    # Sums view by view: torch's own reductions may add in an order that depends on the batch.
+    total = maps[0]
+    for each in maps[1:]:
+        total = total + each
+    mean = total / len(maps)
+    squares = torch.zeros_like(mean, dtype=torch.float32)
+    for each in maps:
+        squares = squares + (each.float() - mean.float()) ** 2
+    return torch.stack([mean.float(), (squares / len(maps)).sqrt()], dim=-1)
