@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from s5engine.console import Meter, say
 from s5engine.store.progress import Journal
@@ -71,16 +72,25 @@ class Pictures(lightning.Callback):
         write_tile_rows(path, self._examples, answers)
 
 
-class Finished(lightning.Callback):
-    """Saves ``last.ckpt`` and notes that an epoch is finished, in this order and after all else."""
+class Checkpoints(ModelCheckpoint):
+    """Keeps the best checkpoints, then ``last.ckpt``, then notes that the epoch is finished.
 
-    def __init__(self, journal: Journal, last: Path) -> None:
-        self._journal, self._last = journal, last
+    In this order: what ``last.ckpt`` says of the best ones is then true, and an epoch counts once
+    all of it is on disk.
+    """
+
+    def __init__(self, folder: Path, keep: int, journal: Journal) -> None:
+        super().__init__(
+            folder, filename="best-checkpoint-{epoch:02d}-{val_iou:.2f}", monitor="val_iou",
+            mode="max", save_top_k=keep, save_on_train_epoch_end=True,
+        )  # fmt: skip
+        self._journal, self.last = journal, folder / "last.ckpt"
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        partial = self._last.with_name(f".{self._last.name}.partial")
+        super().on_train_epoch_end(trainer, module)
+        partial = self.last.with_name(f".{self.last.name}.partial")
         trainer.save_checkpoint(partial)
-        partial.replace(self._last)
+        partial.replace(self.last)
         self._journal.finish(f"epoch {trainer.current_epoch}")
 
 

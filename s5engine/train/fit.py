@@ -248,10 +248,9 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
     """Run the epochs that the journal lacks."""
     import lightning
     import torch
-    from lightning.pytorch.callbacks import ModelCheckpoint
 
     from s5engine.model.unetr_segformer import UnetrSegformer
-    from s5engine.train.callbacks import Figures, Finished, Pictures, Progress
+    from s5engine.train.callbacks import Checkpoints, Figures, Pictures, Progress
     from s5engine.train.loaders import Loaders
     from s5engine.train.module import InkModule
 
@@ -260,12 +259,7 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
     network = job.start or UnetrSegformer(job.config)
     loaders = Loaders(job.tileset, job.split, job.windows, s)
     module = InkModule(network, s, steps=loaders.steps * s.epochs)
-    checkpoints = job.folder / "checkpoints"
-    last = checkpoints / "last.ckpt"
-    keeper = ModelCheckpoint(
-        checkpoints, filename="best-checkpoint-{epoch:02d}-{val_iou:.2f}", monitor="val_iou",
-        mode="max", save_top_k=s.keep_best, save_on_train_epoch_end=True,
-    )  # fmt: skip
+    keeper = Checkpoints(job.folder / "checkpoints", s.keep_best, journal)
     if progress:
         say(
             f"train: {len(job.split.train)} tiles, {len(job.split.validation)} to validate, on "
@@ -295,10 +289,9 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
                 Figures(csv_path, progress),
                 Pictures(job.folder / "pictures", loaders.shown()),
                 keeper,
-                Finished(journal, last),
             ],
         )
-        trainer.fit(module, loaders, ckpt_path=last if journal.units else None)
+        trainer.fit(module, loaders, ckpt_path=keeper.last if journal.units else None)
     best = Path(keeper.best_model_path)
     figures = {"best": best.name, "val_iou": float(keeper.best_model_score or 0)}
     _write_record(job.folder, figures | {"settings": told})

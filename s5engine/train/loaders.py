@@ -39,7 +39,8 @@ class Loaders(lightning.LightningDataModule):
         return self._windows[len(self._windows) // 2]
 
     def train_dataloader(self) -> DataLoader[Any]:
-        epoch = self.trainer.current_epoch if self.trainer else 0
+        # From the steps: the number of the epoch is not yet right when a training goes on.
+        epoch = self.trainer.global_step // self.steps if self.trainer else 0
         draws = TrainingDraws(
             self._tileset, self._split.train, self._windows, self._augmentation,
             self._settings.seed, epoch,

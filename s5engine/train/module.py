@@ -62,11 +62,9 @@ class InkModule(lightning.LightningModule):
             }
         )
 
-    def on_train_epoch_start(self) -> None:
-        # Dropout of an epoch is the same whether or not the training was interrupted before it.
-        torch.manual_seed(self.settings.seed * 100_003 + self.current_epoch)
-
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        # Dropout of a step is the same whether or not the training was interrupted before it.
+        torch.manual_seed((self.settings.seed << 32) + self.trainer.global_step)
         loss = self._loss(torch.sigmoid(self.model(batch[0])), batch)
         if not math.isfinite(float(loss.detach())):
             raise TrainingError(
