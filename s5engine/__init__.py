@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from s5engine.ops.score import Score as Score
     from s5engine.ops.score import best_threshold as best_threshold
     from s5engine.ops.score import score_ink as score_ink
+    from s5engine.rounds.relabel import RelabelReport as RelabelReport
+    from s5engine.rounds.relabel import relabel as relabel
     from s5engine.source.images import read_mask as read_mask
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
@@ -55,6 +57,7 @@ _HOMES = {
     "AugmentSettings": "train.augment",
     "InkModel": "model.ink_model",
     "LayerIndex": "source.listing",
+    "RelabelReport": "rounds.relabel",
     "Run": "infer.run",
     "S5Error": "errors",
     "Score": "ops.score",
@@ -83,6 +86,7 @@ _HOMES = {
     "read_title_settings": "config",
     "score_ink": "ops.score",
     "read_train_settings": "train.settings",
+    "relabel": "rounds.relabel",
     "split": "store.split",
     "to_uint8": "ops.intensity",
     "train": "train",

@@ -17,6 +17,36 @@ import numpy as np
 import numpy.typing as npt
 
 
+class GrayPng:
+    """An 8-bit gray PNG being written; several may be, side by side, from one pass.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        Open for writing, at its start.
+    shape : (height, width)
+        Pixels.
+    """
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, int]) -> None:
+        height, self._width = shape
+        self._file, self._packer = file, zlib.compressobj(6)
+        file.write(b"\x89PNG\r\n\x1a\n")
+        _chunk(file, b"IHDR", struct.pack(">IIBBBBB", self._width, height, 8, 0, 0, 0, 0))
+
+    def append(self, band: npt.NDArray[np.uint8]) -> None:
+        """Write the next (rows, width) pixels."""
+        # Each row begins with its filter: 0, none.
+        lines = np.zeros((band.shape[0], self._width + 1), np.uint8)
+        lines[:, 1:] = band
+        _chunk(self._file, b"IDAT", self._packer.compress(lines.tobytes()))
+
+    def finish(self) -> None:
+        """Write the end of the file, once all rows are there."""
+        _chunk(self._file, b"IDAT", self._packer.flush())
+        _chunk(self._file, b"IEND", b"")
+
+
 def write_gray_png(
     path: Path, shape: tuple[int, int], bands: Iterable[npt.NDArray[np.uint8]]
 ) -> None:
@@ -31,19 +61,12 @@ def write_gray_png(
     bands : iterable of (rows, width) uint8 arrays
         From the top, ``height`` rows in all.
     """
-    height, width = shape
     temporary = path.with_name(f"{path.name}.partial")
     with temporary.open("wb") as file:
-        file.write(b"\x89PNG\r\n\x1a\n")
-        _chunk(file, b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-        packer = zlib.compressobj(6)
+        picture = GrayPng(file, shape)
         for band in bands:
-            # Each row begins with its filter: 0, none.
-            lines = np.zeros((band.shape[0], width + 1), np.uint8)
-            lines[:, 1:] = band
-            _chunk(file, b"IDAT", packer.compress(lines.tobytes()))
-        _chunk(file, b"IDAT", packer.flush())
-        _chunk(file, b"IEND", b"")
+            picture.append(band)
+        picture.finish()
     temporary.replace(path)
 
 
