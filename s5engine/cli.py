@@ -233,7 +233,7 @@ def train(
     from s5engine.train.settings import read_train_settings
 
     given = {"epochs": epochs, "batch": batch, "windows": _numbers(windows)}
-    chosen = {key: value for key, value in given.items() if value is not None}
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     best = s5.train(
         s5.open_tileset(tileset), out, checkpoint=checkpoint, device=device, resume=not fresh,
         settings=None if settings is None else read_train_settings(settings), **chosen,
