@@ -253,3 +253,24 @@ def test_the_package_of_training_is_its_verb(tiles: s5.Tileset) -> None:
     assert s5.train is s5engine.train
     chosen = balance(tiles, min_ink=5)
     assert len(split_tiles(tiles, chosen).validation) == max(1, round(0.05 * len(chosen)))
+
+
+def test_figures_count_kept_pixels_only() -> None:
+    """The figures of a validation equal a plain count, batch by batch, ignored pixels left out."""
+    rng = np.random.default_rng(5)
+    module = InkModule(UnetrSegformer(NETWORK), s5.TrainSettings(augment=PLAIN), steps=1)
+    answers = torch.from_numpy(rng.normal(size=(2, 6, 8, 8)).astype(np.float32))
+    label, keep = (torch.from_numpy(rng.random((2, 6, 8, 8)) < share) for share in (0.3, 0.6))
+    for k in range(2):
+        module.model.forward = lambda _, k=k: answers[k]  # type: ignore[method-assign]
+        module.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+        module.validation_step((torch.zeros(6, 1, 16, 32, 32), label[k], keep[k]), k)
+    found = {name: float(value) for name, value in module.figures.compute().items()}
+    flat = [t.numpy().reshape(-1, 8) for t in (torch.sigmoid(answers), label, keep)]
+    plain = s5.score_ink(*flat)
+    wanted = {
+        "val_iou": plain.iou, "val_precision": plain.precision, "val_recall": plain.recall,
+        "val_f1": plain.f1,
+    }  # fmt: skip
+    assert found == pytest.approx(wanted)
+    assert plain != s5.score_ink(*flat[:2])  # what is ignored would have counted
