@@ -30,7 +30,7 @@ def compare(folder: Path) -> dict[str, object]:
         volumes.append(write_labelled(phantom, folder, segment=f"loop{k}", label=label))
     *parts, held_out = (s5.parts(s5.contrast(volume))[1] for volume in volumes)
 
-    def fit(name: str, labels: Path, epochs: int = 2, **start: Path) -> Path:
+    def fit(name: str, labels: Path, epochs: int = 1, **start: Path) -> Path:
         store = folder / f"{name}.zarr"
         tiles = s5.build_tileset(parts, labels, store, tile=64, stride=32, packed=True)
         return s5.train(tiles, folder / name, settings=settings, epochs=epochs, **start)
@@ -41,7 +41,7 @@ def compare(folder: Path) -> dict[str, object]:
         return asdict(s5.score_ink(ink, phantoms[-1].ink(), phantoms[-1].papyrus()))
 
     labels = spoilt = folder / "labels"
-    once = best = fit("once", labels, epochs=4)
+    once = best = fit("once", labels, epochs=2)
     scores = {"once": score(once)}
     for n in range(1, ROUNDS + 1):
         model, proposed = s5.load_checkpoint(best), folder / f"labels{n}"
