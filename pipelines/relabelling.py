@@ -22,23 +22,23 @@ SIZE, CONTRAST, WINDOWS, ROUNDS, SPOILT, SURE = (512, 1024), 5.0, (2, 4), 2, 0.3
 
 def compare(folder: Path) -> dict[str, object]:
     """Return the held-out score after each training."""
-    phantoms = [Phantom(*SIZE, seed=300 + k, text=text, ink_contrast=CONTRAST, letter_height=90)
-                for k, text in enumerate(TEXTS)]  # fmt: skip
     settings, volumes = s5.read_train_settings(SETTINGS), []
-    for k, phantom in enumerate(phantoms):
-        label = spoil_label(phantom.ink(), phantom.papyrus(), share=SPOILT, seed=k)
+    for k, text in enumerate(TEXTS):
+        phantom = Phantom(*SIZE, seed=300 + k, text=text, ink_contrast=CONTRAST, letter_height=90)
+        truth, papyrus = phantom.ink(), phantom.papyrus()  # in the end those of the last
+        label = spoil_label(truth, papyrus, share=SPOILT, seed=k)
         volumes.append(write_labelled(phantom, folder, segment=f"loop{k}", label=label))
     *parts, held_out = (s5.parts(s5.contrast(volume))[1] for volume in volumes)
 
     def fit(name: str, labels: Path, epochs: int = 1, **start: Path) -> Path:
-        how = {"tile": 64, "stride": 32, "packed": True}
-        tiles = s5.build_tileset(parts, labels, folder / f"{name}.zarr", **how)
+        store = folder / f"{name}.zarr"
+        tiles = s5.build_tileset(parts, labels, store, tile=64, stride=32, packed=True)
         return s5.train(tiles, folder / name, settings=settings, epochs=epochs, **start)
 
     def score(checkpoint: Path) -> dict[str, float]:
-        model, truth = s5.load_checkpoint(checkpoint), phantoms[-1]
+        model = s5.load_checkpoint(checkpoint)
         ink = s5.predict_ink(held_out, model, windows=WINDOWS, stride=32, tta=0).mean("window")
-        return asdict(s5.score_ink(ink, truth.ink(), truth.papyrus()))
+        return asdict(s5.score_ink(ink, truth, papyrus))
 
     labels = spoilt = folder / "labels"
     once = best = fit("once", labels, epochs=2)
@@ -48,13 +48,8 @@ def compare(folder: Path) -> dict[str, object]:
         for k, part in enumerate(parts):
             ink = s5.predict_ink(part, model, windows=WINDOWS, stride=32, tta=1, spread=True)
             old, new = labels / f"loop{k}_01", proposed / f"loop{k}_01"
-            s5.relabel(
-                s5.write_run(ink, folder / f"run{n}_{k}"),
-                old,
-                new,
-                ink_above=SURE,
-                drawn="question",
-            )
+            run = s5.write_run(ink, folder / f"run{n}_{k}")
+            s5.relabel(run, old, new, ink_above=SURE, drawn="question")
             shutil.copy(old / "mask.png", new)
         labels, best = proposed, fit(f"round{n}", proposed, checkpoint=best)
         once = fit(f"longer{n}", spoilt, checkpoint=once)
@@ -63,4 +58,4 @@ def compare(folder: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(json.dumps(compare(Path(sys.argv[1])), indent=2) + "\n")
+    Path(sys.argv[2]).write_text(json.dumps(compare(Path(sys.argv[1])), indent=2))
