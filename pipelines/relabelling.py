@@ -35,10 +35,9 @@ def compare(folder: Path) -> dict[str, object]:
         tiles = s5.build_tileset(parts, labels, store, tile=64, stride=32, packed=True)
         return s5.train(tiles, folder / name, settings=settings, epochs=epochs, **start)
 
-    def score(checkpoint: Path) -> dict[str, float]:
-        model = s5.load_checkpoint(checkpoint)
-        ink = s5.predict_ink(held_out, model, windows=WINDOWS, stride=32, tta=0).mean("window")
-        return asdict(s5.score_ink(ink, truth, papyrus))
+    def score(path: Path) -> dict[str, float]:
+        ink = s5.predict_ink(held_out, s5.load_checkpoint(path), windows=WINDOWS, stride=32, tta=0)
+        return asdict(s5.score_ink(ink.mean("window"), truth, papyrus))
 
     labels = spoilt = folder / "labels"
     once = best = fit("once", labels, epochs=2)
