@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.phantom.layouts import encode_layers
 from s5engine.phantom.papyrus import Phantom
-from s5engine.phantom.serve import layers_path, serve_phantom
 from s5engine.store.ingest import ingest
 from s5engine.store.png import write_gray_png
 
@@ -32,8 +32,8 @@ def write_labelled(
     phantom : Phantom
         Small enough to be one part.
     directory : str or Path
-        Gets ``<segment>.zarr``, fetched over HTTP as a real one is, and
-        ``labels/<segment>_01/label.png`` and ``mask.png``.
+        Gets the layers as TIFF files in ``<segment>/layers``, ``<segment>.zarr`` made from them,
+        and ``labels/<segment>_01/label.png`` and ``mask.png``. What is there already is kept.
     segment : str
         The segment's name.
     label : (h, w) bool ndarray, optional
@@ -59,8 +59,14 @@ def write_labelled(
     labels.mkdir(parents=True, exist_ok=True)
     for name, mask in (("label.png", ink), ("mask.png", phantom.papyrus())):
         write_gray_png(labels / name, mask.shape, [mask.astype(np.uint8) * np.uint8(255)])
-    with serve_phantom(phantom, segment=segment) as server:
-        return ingest(server.url(layers_path(segment)), folder / f"{segment}.zarr", progress=False)
+    layers = folder / segment / "layers"
+    layers.mkdir(parents=True, exist_ok=True)
+    for name, content in encode_layers(phantom, "rows-lzw").items():
+        if not (layers / name).exists():  # the same bytes: but a newer file is another source
+            partial = layers / f"{name}.partial"
+            partial.write_bytes(content)
+            partial.replace(layers / name)
+    return ingest(layers, folder / f"{segment}.zarr", progress=False)
 
 
 def spoil_label(

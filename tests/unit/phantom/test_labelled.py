@@ -19,6 +19,8 @@ def test_volume_and_labels_lie_where_training_looks(tmp_path: Path) -> None:
     phantom = Phantom(96, 256, seed=5, text="ΝΟΜΟΣ", layers=18)
     volume = write_labelled(phantom, tmp_path, segment="p")
     np.testing.assert_array_equal(volume.values, phantom.read())
+    again = write_labelled(phantom, tmp_path, segment="p")  # a script that is run again goes on
+    assert again.attrs["fingerprint"] == volume.attrs["fingerprint"]
     folder = tmp_path / "labels" / "p_01"
     np.testing.assert_array_equal(s5.read_mask(folder / "label.png"), phantom.ink())
     np.testing.assert_array_equal(s5.read_mask(folder / "mask.png"), phantom.papyrus())
