@@ -89,8 +89,13 @@ class HttpClient:
     def close(self) -> None:
         """Close the connections."""
         session, self._session = self._session, None
-        if session is not None:
-            asyncio.run_coroutine_threadsafe(session.close(), self._fs.loop).result()
+        if session is None:
+            return
+        closing = asyncio.run_coroutine_threadsafe(session.close(), self._fs.loop)
+        # The garbage collector may call this in the loop's own thread: waiting there for what the
+        # loop is to do would never end.
+        if not _is_running_here(self._fs.loop):
+            closing.result()
 
     def _persist(self, url: str, get: Any, halt: Halt) -> Reply:
         name = shown(url)
@@ -228,3 +233,11 @@ async def _whole(response: Any, sink: BinaryIO | None, name: str) -> Reply:
     if sink is not None:
         sink.flush()
     return Reply(200, response.headers, body, size, str(response.url))
+
+
+def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return whether this thread is the one that runs ``loop``."""
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False
