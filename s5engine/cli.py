@@ -306,13 +306,16 @@ def relabel(
         typer.Option(help="Drawn ink that looks blank: keep it, or move it to the ignore mask."),
     ] = "keep",
     threshold: Annotated[int, typer.Option(help="Gray value of the files that counts as 1.")] = 255,
+    margin: Annotated[
+        int, typer.Option(help="Pixels around drawn ink where the drawn outline is believed.")
+    ] = 0,
 ) -> None:
     """Propose a label and an ignore mask from a run, for the next round of training."""
     import s5engine as s5
 
     report = s5.relabel(
         run, part, out, ink_above=ink_above, blank_below=blank_below,
-        max_spread=max_spread, drawn=drawn, threshold=threshold,
+        max_spread=max_spread, drawn=drawn, threshold=threshold, margin=margin,
     )  # fmt: skip
     for path in (report.label, report.ignore, report.changes, report.record, *report.backups):
         typer.echo(path)

@@ -14,6 +14,7 @@ from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.geometry import PART_WIDTH, Box
 from s5engine.train.labelled import IGNORE, LABEL, MASK
 from s5engine.train.mask_rows import Mask, mask_rows, read_header
+from s5engine.train.relabel import near_drawn
 
 #: Rows that are decoded at a time.
 _ROWS = 128
@@ -127,6 +128,37 @@ class Rows:
         """Let the file's end be checked, once all rows are taken."""
         if self._bands is not None:
             next(self._bands, None)
+
+
+class NearRows:
+    """Which pixels are near drawn ink, taken from the top in bands of any height.
+
+    Parameters
+    ----------
+    rows : Rows
+        The label, read for this alone.
+    height : int
+        Rows of the file.
+    margin : int
+        See `near_drawn`; so many rows above and below a band are held with it.
+    """
+
+    def __init__(self, rows: Rows, height: int, margin: int) -> None:
+        self._rows, self._height, self._margin = rows, height, margin
+        self._held = rows.take(0)
+        self._first = self._taken = 0
+
+    def take(self, count: int) -> Mask | None:
+        """Return the next ``count`` rows; None if the margin is 0."""
+        if not self._margin:
+            return None
+        start, stop = self._taken, self._taken + count
+        have = self._first + len(self._held)
+        more = self._rows.take(min(stop + self._margin, self._height) - have)
+        first = max(start - self._margin, 0)
+        self._held = np.concatenate([self._held[first - self._first :], more])
+        self._first, self._taken = first, stop
+        return near_drawn(self._held, self._margin)[start - first : stop - first]
 
 
 def move_in(made: Path, out: Path, names: Sequence[str]) -> list[Path]:

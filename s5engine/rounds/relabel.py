@@ -18,7 +18,7 @@ from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.run import Run, open_run
 from s5engine.rounds.changes import Changes
 from s5engine.rounds.evidence import RunEvidence
-from s5engine.rounds.part_folder import PartFolder, Rows, find_part, move_in
+from s5engine.rounds.part_folder import NearRows, PartFolder, Rows, find_part, move_in
 from s5engine.store.png import GrayPng
 from s5engine.train.labelled import IGNORE, LABEL, MASK
 from s5engine.train.relabel import Drawn, Mask, Proposal, RelabelRule, propose
@@ -61,6 +61,7 @@ def relabel(
     max_spread: float = 0.2,
     drawn: Drawn = "keep",
     threshold: int = 255,
+    margin: int = 0,
     progress: bool = True,
 ) -> RelabelReport:
     """Propose a label and an ignore mask from a run, for the next round of training.
@@ -88,6 +89,9 @@ def relabel(
         is counted and red in the picture.
     threshold : int
         The smallest gray value, 1…255, that counts as 1 in the part's files.
+    margin : int
+        So many pixels around drawn ink, 0…256, the drawn outline is believed: nothing is added or
+        ignored there.
     progress : bool
         Show how far it is.
 
@@ -104,7 +108,7 @@ def relabel(
     SourceError
         If a file of the part is missing or damaged.
     """
-    rule = RelabelRule(ink_above, blank_below, max_spread, drawn, threshold)
+    rule = RelabelRule(ink_above, blank_below, max_spread, drawn, threshold, margin)
     opened = run if isinstance(run, Run) else open_run(run)
     evidence = RunEvidence(opened)
     folder = find_part(part, evidence.box, opened.record["settings"].get("part"))
@@ -144,6 +148,7 @@ def _write(work: _Work, made: Path, progress: bool) -> dict[str, int]:
         ("kept", "added", "questioned", "doubted", "ignored_before", "predicted"), 0
     )
     files = [work.rows(LABEL, False), work.rows(IGNORE, False), work.rows(MASK, True)]
+    outline = NearRows(work.rows(LABEL, False), shape[0], work.rule.margin)
     bands = list(_bands(work))
     with (
         (made / LABEL).open("wb") as label_file,
@@ -153,9 +158,9 @@ def _write(work: _Work, made: Path, progress: bool) -> dict[str, int]:
         pictures = GrayPng(label_file, shape), GrayPng(ignore_file, shape)
         for rows in bands:
             drawn = [file.take(rows.stop - rows.start) for file in files]
-            for picture, mask in zip(
-                pictures, _band(work, rows, drawn, changes, counts), strict=True
-            ):
+            near = outline.take(rows.stop - rows.start)
+            new = _band(work, rows, drawn, near, changes, counts)
+            for picture, mask in zip(pictures, new, strict=True):
                 picture.append(mask.astype(np.uint8) * np.uint8(255))
             meter.advance()
         for picture in pictures:
@@ -187,7 +192,12 @@ def _bands(work: _Work) -> Iterator[slice]:
 
 
 def _band(
-    work: _Work, rows: slice, drawn: list[Mask], changes: Changes, counts: dict[str, int]
+    work: _Work,
+    rows: slice,
+    drawn: list[Mask],
+    near: Mask | None,
+    changes: Changes,
+    counts: dict[str, int],
 ) -> tuple[Mask, Mask]:
     """Return the new label and ignore mask of a band; paint and count on the way."""
     label, ignore, papyrus = drawn
@@ -207,7 +217,8 @@ def _band(
             found = work.evidence.block(_moved(rows, place.y0), _moved(columns, place.x0))
             found = found._replace(predicted=found.predicted & papyrus[here])
             mean, predicted = found.mean, int(found.predicted.sum())
-            proposal = propose(found, label[here], ignore[here], work.rule)
+            outline = None if near is None else near[here]
+            proposal = propose(found, label[here], ignore[here], work.rule, outline)
         else:
             mean, predicted = np.zeros(label[here].shape, np.float32), 0
             proposal = _unchanged(label[here], ignore[here])

@@ -18,6 +18,9 @@ Mask = npt.NDArray[np.bool_]
 Map = npt.NDArray[np.floating[Any]]
 Drawn = Literal["keep", "question"]
 
+#: Widest outline that can be left to the person, px: rows that are held beside a band.
+MOST_MARGIN = 256
+
 
 @dataclass(frozen=True)
 class RelabelRule:
@@ -36,6 +39,9 @@ class RelabelRule:
         Drawn ink that is surely blank stays ink, or goes to the ignore mask for a person to see.
     threshold : int
         The smallest gray value, 1…255, of a label file that counts as 1.
+    margin : int
+        Within so many pixels of drawn ink, along rows and columns, the outline that was drawn is
+        believed: nothing is added or ignored there. A network draws strokes too thick.
 
     Raises
     ------
@@ -48,6 +54,7 @@ class RelabelRule:
     max_spread: float = 0.2
     drawn: Drawn = "keep"
     threshold: int = 255
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.blank_below < self.ink_above <= 1:
@@ -65,6 +72,8 @@ class RelabelRule:
         if self.drawn not in ("keep", "question"):
             raise InvalidArgumentError(f'drawn is "keep" or "question", not {self.drawn!r}.')
         check_threshold(self.threshold)
+        if not 0 <= self.margin <= MOST_MARGIN:
+            raise InvalidArgumentError(f"margin is 0…{MOST_MARGIN} px, not {self.margin!r}.")
 
 
 class Evidence(NamedTuple):
@@ -119,7 +128,13 @@ class Proposal(NamedTuple):
     kept: Mask
 
 
-def propose(evidence: Evidence, label: Mask, ignore: Mask, rule: RelabelRule) -> Proposal:
+def propose(
+    evidence: Evidence,
+    label: Mask,
+    ignore: Mask,
+    rule: RelabelRule,
+    near: Mask | None = None,
+) -> Proposal:
     """Return the labels that a run proposes beside those that were drawn.
 
     Every pixel is judged by itself, so that ink is never spread beyond where it was detected.
@@ -132,6 +147,8 @@ def propose(evidence: Evidence, label: Mask, ignore: Mask, rule: RelabelRule) ->
     label, ignore : (y, x) bool ndarray
         As drawn.
     rule : RelabelRule
+    near : (y, x) bool ndarray, optional
+        Where drawn ink is so near that blank pixels are left as they are (see `near_drawn`).
 
     Returns
     -------
@@ -142,9 +159,20 @@ def propose(evidence: Evidence, label: Mask, ignore: Mask, rule: RelabelRule) ->
     ink = agreed & (evidence.lowest >= rule.ink_above)
     blank = agreed & (evidence.highest <= rule.blank_below)
     untouched = ~label & ~ignore
+    if near is not None:
+        untouched &= ~near
     added = untouched & ink
     questioned = drawn & blank
     doubted = untouched & evidence.predicted & ~ink & ~blank
     moved = questioned if rule.drawn == "question" else np.zeros_like(questioned)
     kept = drawn & ~moved
     return Proposal(kept | added, ignore | doubted | moved, added, questioned, doubted, kept)
+
+
+def near_drawn(label: Mask, margin: int) -> Mask:
+    """Return which pixels lie within ``margin`` px of ink along rows and columns; ink is near."""
+    import cv2
+
+    side = 2 * margin + 1
+    near: Mask = cv2.dilate(label.view(np.uint8), np.ones((side, side), np.uint8)).view(np.bool_)
+    return near

@@ -359,3 +359,18 @@ def test_the_verb_prints_the_paths(tmp_path: Path, run: s5.Run) -> None:
     assert done.exit_code == 0, done.output
     assert [str(out / name) for name in FILES] == done.stdout.split()
     assert json.loads((out / "relabel.json").read_text())["rule"]["max_spread"] == 0.1
+
+
+@pytest.mark.parametrize("margin", [1, 9, 70])
+def test_the_outline_is_the_same_band_by_band(tmp_path: Path, run: s5.Run, margin: int) -> None:
+    part = part_of(tmp_path / "part")
+    plain = s5.relabel(run, part, tmp_path / "plain", progress=False)
+    report = s5.relabel(run, part, tmp_path / "out", margin=margin, progress=False)
+    label, ignore = drawn()
+    near = np.zeros_like(label)
+    near[max(0, 20 - margin) : 40 + margin, max(0, 10 - margin) : 290 + margin] = True
+    own = label & ~ignore
+    np.testing.assert_array_equal(read(report.label), np.where(near, own, read(plain.label)))
+    np.testing.assert_array_equal(read(report.ignore), np.where(near, ignore, read(plain.ignore)))
+    assert json.loads(report.record.read_text())["rule"]["margin"] == margin
+    assert (read(plain.ignore) & ~read(report.ignore)).any()

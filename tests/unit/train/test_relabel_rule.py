@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import s5engine as s5
-from s5engine.train.relabel import Evidence, RelabelRule, propose
+from s5engine.train.relabel import Evidence, RelabelRule, near_drawn, propose
 
 SHAPE = (4, 6)
 
@@ -132,8 +132,31 @@ def test_a_narrow_limit_counts_windows_too() -> None:
         ({"max_spread": -0.1}, "max_spread is -0.1"),
         ({"drawn": "drop"}, "drawn is"),
         ({"threshold": 0}, "threshold 0"),
+        ({"margin": -1}, "margin is 0…256 px, not -1"),
+        ({"margin": 257}, "margin is 0…256 px, not 257"),
     ],
 )
 def test_settings_that_do_not_fit(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(s5.S5Error, match=complaint):
         RelabelRule(**change)  # type: ignore[arg-type]
+
+
+@given(masks, st.integers(0, 5))
+def test_near_is_within_the_margin_along_rows_and_columns(label: np.ndarray, margin: int) -> None:
+    wanted = np.zeros_like(label)
+    for y, x in np.argwhere(label):
+        wanted[max(0, y - margin) : y + margin + 1, max(0, x - margin) : x + margin + 1] = True
+    np.testing.assert_array_equal(near_drawn(label, margin), wanted)
+
+
+def test_the_drawn_outline_is_believed() -> None:
+    # Surely ink, doubtful, surely blank; a letter is drawn in the first two columns of each.
+    ink = np.repeat(np.float32([0.9, 0.45, 0.1]), 8)[None, None].repeat(4, 1)
+    label = np.zeros((4, 24), bool)
+    label[:, [0, 1, 8, 9, 16, 17]] = True
+    rule = RelabelRule(drawn="question", margin=2)
+    near = near_drawn(label, rule.margin)
+    new = propose(evidence(ink), label, np.zeros_like(label), rule, near)
+    wanted = np.array(list("LL..LL.." + "LL..II.." + "II......"))
+    np.testing.assert_array_equal(new.label, np.broadcast_to(wanted == "L", label.shape))
+    np.testing.assert_array_equal(new.ignore, np.broadcast_to(wanted == "I", label.shape))
