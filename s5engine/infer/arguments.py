@@ -30,22 +30,21 @@ def whole(name: str, value: Any) -> int:
         raise InvalidArgumentError(f"{name} is a whole number, not {value!r}.") from None
 
 
-def choose_batch(model: InkModel, batch: int | None) -> int:
-    """Return the number of tiles per forward pass: as asked, or what suits network and device.
+def choose_batches(model: InkModel, batch: int | None) -> tuple[int, ...]:
+    """Return tiles per forward pass that may be taken: as asked, or what suits, best first.
 
     A full-size network takes a CPU about half a second a tile: batches that must be filled up cost
     it dearly, but torch computes small 3D convolutions fast only from two tiles on. Small networks
     and GPUs want more at once.
     """
     if batch is None:
-        if model.device.type != "cpu":
-            return 32
         large = model.config is not None and sum(model.config.unetr_filters) > 200
-        return 2 if large else 8
+        best = 32 if model.device.type != "cpu" else 2 if large else 8
+        return tuple(best >> halved for halved in range(best.bit_length()))
     batch = whole("batch", batch)
     if batch < 1:
         raise InvalidArgumentError(f"batch is at least 1, not {batch}.")
-    return batch
+    return (batch,)
 
 
 def check_volume(volume: xr.DataArray) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
-from s5engine.infer.arguments import Mask, check_volume, choose_batch, lazy_mask, pick_layers, whole
+from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
-from s5engine.infer.block_size import BLOCK_SIZES, block_size
+from s5engine.infer.memory import BLOCK_SIZES, plan_memory
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tiles import STATISTICS, TileTask, predict_block
 from s5engine.infer.tta import views
@@ -140,11 +140,13 @@ def predict_tiles(
     views(tta)
     stride, tta = whole("stride", stride), int(tta)
     model = model if precision == "auto" else model.with_precision(precision)
-    batch = choose_batch(model, batch)
     picked, positions = pick_layers(volume, windows, model.layers)
     axis_y, axis_x = (TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:])
     kept = len(STATISTICS) if spread else 1
-    size = block_size(picked.sizes["layer"], len(positions) * kept, stride, budget)
+    memory = plan_memory(
+        picked, model, maps=len(positions) * kept, stride=stride, batch=batch, budget=budget
+    )
+    size, batch = memory.block, memory.batch
     blocks_y, blocks_x = axis_y.blocks(size), axis_x.blocks(size)
     task = TileTask(
         model, axis_y, axis_x, axis_y.block_step(size), axis_x.block_step(size), positions, tta,

@@ -10,6 +10,7 @@ import numpy as np
 
 from s5engine.errors import S5Error
 from s5engine.geometry import TileAxis
+from s5engine.infer.owner import check_stopped, run_on
 from s5engine.infer.tta import averaged, with_spread
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
     from s5engine.model.ink_model import InkModel
 
+
+#: Layer window, tile row and tile column of each tile of a batch, within the block.
+Places = list[tuple[int, int, int]]
 
 #: What is known of each pixel of a tile where the spread is kept: the trailing axis, in order.
 STATISTICS = ("mean", "spread")
@@ -139,18 +143,31 @@ def predict_block(
     result = np.full((len(task.windows), len(ys), len(xs), size, size, *kept), np.nan, np.float32)
     if not active.any():
         return result
-    for indices, maps in _predictions(block, ys, xs, active, task, spread):
-        if not np.isfinite(maps).all():
-            finite = np.isfinite(maps).reshape(len(maps), -1).all(axis=1)
-            w, i, j = indices[int(np.argmin(finite))]
-            raise PredictionError(
-                f"The network {task.model.name!r} answered NaN or infinity for the tile at "
-                f"y {int(task.y.origins[owned_y][i])}, x {int(task.x.origins[owned_x][j])} of the "
-                f"volume, layer window number {w}.",
-                'Its weights may be damaged; half precision may overflow: try precision="float32".',
-            )
-        result[tuple(np.transpose(indices))] = maps
+
+    def run() -> None:
+        for indices, maps in _predictions(block, ys, xs, active, task, spread):
+            check_stopped()
+            _check_finite(maps, indices, task, (owned_y, owned_x))
+            result[tuple(np.transpose(indices))] = maps
+
+    run_on(str(task.model.device), run)
     return result
+
+
+def _check_finite(
+    maps: np.ndarray, indices: Places, task: TileTask, block: tuple[slice, slice]
+) -> None:
+    """Refuse maps that hold what is not a probability; ``block`` says which tiles it owns."""
+    if np.isfinite(maps).all():
+        return
+    finite = np.isfinite(maps).reshape(len(maps), -1).all(axis=1)
+    w, i, j = indices[int(np.argmin(finite))]
+    raise PredictionError(
+        f"The network {task.model.name!r} answered NaN or infinity for the tile at "
+        f"y {int(task.y.origins[block[0]][i])}, x {int(task.x.origins[block[1]][j])} of the "
+        f"volume, layer window number {w}.",
+        'Its weights may be damaged; half precision may overflow: try precision="float32".',
+    )
 
 
 def _predictions(
@@ -160,7 +177,7 @@ def _predictions(
     active: np.ndarray,
     task: TileTask,
     spread: bool,
-) -> Iterator[tuple[list[tuple[int, int, int]], np.ndarray]]:
+) -> Iterator[tuple[Places, np.ndarray]]:
     """Yield batches of (window, tile row, tile column) and their maps.
 
     Batches cross tile rows and windows. Those of a real network all have one shape (the last is

@@ -17,10 +17,10 @@ SCRIPT = """
 import sys, time
 import numpy as np, torch
 import s5engine as s5
-from s5engine.infer import graph
+from s5engine.infer import memory
 from support import noise, texture, volume_of
 
-graph.block_size = lambda *_: 128
+memory.BLOCK_SIZES = (128,)
 
 def network(tiles):
     print("tiles", len(tiles), flush=True)

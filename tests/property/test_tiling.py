@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import s5engine as s5
 from s5engine.geometry import TileAxis
-from s5engine.infer import block_size, graph
+from s5engine.infer import memory
 from s5engine.infer.blend import _blend_window
 from s5engine.infer.taper import taper_weights
 from support import TILE, constant, counting_model, noise, texture, volume_of
@@ -83,7 +83,7 @@ def jobs(draw: st.DrawFn) -> dict[str, Any]:
 
 def blocked(size: int) -> Any:
     patch = pytest.MonkeyPatch()
-    patch.setattr(graph, "block_size", lambda *_: size)
+    patch.setattr(memory, "BLOCK_SIZES", (size,))
     return patch
 
 
@@ -201,11 +201,3 @@ def test_a_corner_computes_only_that_corner() -> None:
         patch.undo()
     assert corner.shape == (1, 50, 50)
     assert counter.tiles == 16  # the one block of 128 px that holds it, 4 × 4 tiles
-
-
-def test_block_size_follows_the_budget() -> None:
-    sizes = [block_size.block_size(18, 3, 16, f"{gib} GiB") for gib in (2, 8, 64)]
-    assert sizes == sorted(sizes)
-    assert sizes[-1] == 1024
-    with pytest.raises(s5.S5Error, match="more than the budget"):
-        block_size.block_size(18, 3, 16, "300 MiB")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import s5engine as s5
 from s5engine.cli import app
-from s5engine.infer import graph
+from s5engine.infer import memory
 from s5engine.rounds import evidence as evidence_module
 from s5engine.rounds.changes import COLOURS
 from support import TILE, counting_model, volume_of
@@ -26,7 +26,7 @@ FILES = ("label.png", "ignore.png", "changes.png", "relabel.json")
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "block_size", lambda *_: 64)
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (64,))
 
 
 def brightness(tiles: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def run_of(folder: Path, answer: object = brightness, *, crop: tuple[slice, slic
 def run(tmp_path_factory: pytest.TempPathFactory) -> s5.Run:
     """One run that nobody changes."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(graph, "block_size", lambda *_: 64)
+        patch.setattr(memory, "BLOCK_SIZES", (64,))
         return run_of(tmp_path_factory.mktemp("runs") / "run")
 
 

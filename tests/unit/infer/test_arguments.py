@@ -39,7 +39,7 @@ def volume(dtype: type = np.uint8) -> xr.DataArray:
         ({"taper": ["hann"]}, "taper is"),
         ({"edge": "keep"}, "edge is"),
         ({"batch": 0}, "batch is at least 1"),
-        ({"budget": "100 MiB"}, "more than the budget"),
+        ({"budget": "100 MiB"}, "does not fit into 100 MiB"),
         ({"budget": "lots"}, "not an amount of memory"),
         ({"mask": np.ones((10, 10), bool)}, r"mask is \(10, 10\)"),
         ({"precision": "float8"}, "precision"),

@@ -9,14 +9,14 @@ import pytest
 from distributed import Client, LocalCluster
 
 import s5engine as s5
-from s5engine.infer import graph
+from s5engine.infer import memory
 from support import noise, texture, volume_of
 
 
 def test_a_run_on_a_cluster_is_that_of_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(graph, "block_size", lambda *_: 128)
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
     model = s5.wrap_model(texture, tile=64)
     volume = volume_of(noise((16, 300, 300)))
     ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=2)

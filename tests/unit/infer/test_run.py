@@ -13,7 +13,7 @@ import xarray as xr
 from PIL import Image
 
 import s5engine as s5
-from s5engine.infer import graph
+from s5engine.infer import memory
 from support import counting_model, noise, texture, volume_of
 
 SHAPE = (18, 300, 420)
@@ -21,7 +21,7 @@ SHAPE = (18, 300, 420)
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "block_size", lambda *_: 128)
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
 
 
 def lazy_ink(model: s5.InkModel, **asked: object) -> xr.DataArray:

@@ -11,14 +11,14 @@ import torch
 import xarray as xr
 
 import s5engine as s5
-from s5engine.infer import graph
+from s5engine.infer import graph, memory
 from s5engine.infer.tta import averaged, views, with_spread
 from support import counting_model, noise, texture, volume_of
 
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(graph, "block_size", lambda *_: 128)
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
 
 
 ASKED = {"windows": [0, 2], "stride": 32, "tta": 3}

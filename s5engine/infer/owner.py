@@ -1,0 +1,74 @@
+"""One thread for each device: it alone runs networks there, others read, blend and write.
+
+Networks that run side by side share a device's memory and caches and wait for each other in any
+case. With one owner, what a batch needs is held once, and the threads that wait for it are the
+ones whose blocks are read ahead: as many as dask has threads, less one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from s5engine.errors import S5Error
+
+Result = TypeVar("Result")
+
+_owners: dict[tuple[int, str], ThreadPoolExecutor] = {}
+_lock = threading.Lock()
+_stopped = threading.Event()
+
+
+class InferenceStoppedError(S5Error):
+    """The network was told to stop between two batches."""
+
+
+def run_on(device: str, work: Callable[[], Result]) -> Result:
+    """Run ``work`` in the thread that owns ``device`` and return its answer; calls wait in line.
+
+    Parameters
+    ----------
+    device : str
+        Such as ``"cpu"`` or ``"cuda:1"``.
+    work : callable
+        Calls `check_stopped` between batches.
+
+    Raises
+    ------
+    InferenceStoppedError
+        If `stop_inference` was called meanwhile.
+    """
+    # A forked process has the dictionary but not the threads.
+    key = (os.getpid(), device)
+    with _lock:
+        if key not in _owners:
+            _owners[key] = ThreadPoolExecutor(1, thread_name_prefix=f"s5-{device}")
+        owner = _owners[key]
+    return owner.submit(work).result()
+
+
+def check_stopped() -> None:
+    """Raise if `stop_inference` was called.
+
+    Raises
+    ------
+    InferenceStoppedError
+    """
+    if _stopped.is_set():
+        raise InferenceStoppedError(
+            "The network was stopped before its work was done.",
+            "The same command again lets it go on.",
+        )
+
+
+def stop_inference() -> None:
+    """Let every owner of this process stop after its present batch."""
+    _stopped.set()
+
+
+def allow_inference() -> None:
+    """Take `stop_inference` back, for the next run of this process."""
+    _stopped.clear()
