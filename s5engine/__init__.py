@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from s5engine.infer.graph import blend as blend
     from s5engine.infer.graph import predict_ink as predict_ink
     from s5engine.infer.graph import predict_tiles as predict_tiles
+    from s5engine.infer.plan import Plan as Plan
+    from s5engine.infer.plan import plan as plan
     from s5engine.infer.run import Run as Run
     from s5engine.infer.run import open_run as open_run
     from s5engine.infer.run import write_run as write_run
@@ -57,6 +59,7 @@ _HOMES = {
     "AugmentSettings": "train.augment",
     "InkModel": "model.ink_model",
     "LayerIndex": "source.listing",
+    "Plan": "infer.plan",
     "RelabelReport": "rounds.relabel",
     "Run": "infer.run",
     "S5Error": "errors",
@@ -80,6 +83,7 @@ _HOMES = {
     "open_volume": "store.volume",
     "papyrus_mask": "ops.mask",
     "parts": "ops.parts",
+    "plan": "infer.plan",
     "predict_ink": "infer.graph",
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.errors import BudgetError
 from s5engine.infer.arguments import choose_batches
-from s5engine.infer.execute import GROUP
+from s5engine.infer.execute import GROUP, current_client
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,9 +23,13 @@ BLOCK_SIZES = (1024, 512, 256, 128)
 #: Copies of a batch of tiles beside what the network itself keeps: cut out, as floats, turned.
 _BATCH_COPIES = 3
 #: Values that a network of unknown inside is taken to keep for each value of its input.
-_VALUES_OF_A_CALLABLE = 64
+_VALUES_OF_A_CALLABLE = 16
 #: The batch at which a network is counted; others cost in proportion.
 _COUNTED_BATCH = 2
+#: What libraries set up on first use: threads, code made for a kernel, codecs.
+_RUNTIME = 64 * 2**20
+#: What a worker process holds before it has loaded a network.
+_WORKER_BASE = 300 * 2**20
 #: Share of what comes and goes that the allocator keeps back, beside what is in use.
 _SLACK = 0.25
 
@@ -91,12 +95,13 @@ class InferenceMemory:
     def projected_peak(self) -> int:
         """Largest resident memory of the process, bytes."""
         busy = max(self.network + self.source + self.tiles, self.blending)
-        return self.base + int(busy * (1 + _SLACK))
+        return self.base + _RUNTIME + int(busy * (1 + _SLACK))
 
     def arithmetic(self) -> str:
         """Return the sum as text."""
         return (
-            f"{format_bytes(self.base)} that the process has now + the larger of predicting "
+            f"{format_bytes(self.base)} that the process has now + {format_bytes(_RUNTIME)} for "
+            f"libraries at work + the larger of predicting "
             f"({format_bytes(self.network)} for the network at {self.batch} tiles a batch"
             f" + {format_bytes(self.source)} of pixels in blocks of {self.block} px"
             f" + {format_bytes(self.tiles)} of predictions) and blending "
@@ -215,21 +220,48 @@ def plan_memory(
     BudgetError
         If nothing fits.
     """
+    workers = _workers()
     shape = InferenceShape(
         layers=volume.sizes["layer"], windows=maps, tile=model.tile, stride=stride,
-        reduction=model.reduction, window_layers=model.layers, threads=dask_threads(),
+        reduction=model.reduction, window_layers=model.layers,
+        threads=max(workers, default=dask_threads()),
         height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
     )  # fmt: skip
     return choose(
         shape, choose_batches(model, batch), functools.partial(working_bytes, model),
-        base=current_rss(), budget=resolve_budget(budget),
+        base=_WORKER_BASE + weight_bytes(model) if workers else current_rss(),
+        budget=resolve_budget(budget) // max(len(workers), 1),
     )  # fmt: skip
+
+
+def count_workers() -> int:
+    """Return the processes that dask would use now: 1 where it works in threads of this one."""
+    return max(len(_workers()), 1)
+
+
+def _workers() -> list[int]:
+    """Return the threads of each worker of the current distributed client; none without one."""
+    client = current_client()
+    if client is None:
+        return []
+    known = client.scheduler_info(n_workers=-1)["workers"]
+    return [int(worker["nthreads"]) for worker in known.values()]
+
+
+def weight_bytes(model: InkModel) -> int:
+    """Return what a process of its own holds once it has loaded the network, bytes."""
+    if model.config is None or model.device.type != "cpu":
+        return 0
+    from s5engine.model.cost import network_cost
+
+    # Twice while it is rewritten for inference.
+    return 2 * network_cost(model.config, _COUNTED_BATCH).weight_bytes
 
 
 def working_bytes(model: InkModel, batch: int) -> int:
     """Return what the network keeps alive in this process's memory for a batch, bytes.
 
-    Counted for networks whose sizes are known; a wrapped callable is taken to keep 64 values for
+    Counted for networks whose sizes are known; a wrapped callable is taken to keep 16 values for
     each value of its input. On a GPU it is not this process's memory.
     """
     if model.device.type != "cpu":
