@@ -1,0 +1,59 @@
+"""Steps of the line whose memory is measured, each for a fresh process; see `common.run_case`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import s5engine as s5
+
+CONTRAST = ((0, 0), (128, 64), (255, 255))
+#: First layers of the layer windows.
+WINDOWS = (0, 1, 2)
+
+
+def ingest(url: str, store: str, *, budget: str, box: list[int]) -> None:
+    """Copy a box of the layers into a store."""
+    s5.ingest(url, store, layers=range(18), box=box, budget=budget, progress=False)
+
+
+def split(store: str, folder: str, *, budget: str, width: int) -> None:
+    """Cut a store into the tree of contrasted parts."""
+    table = s5.lookup_table(CONTRAST)
+    s5.split(
+        s5.open_volume(store), folder, width=width, lookup=table, contrast=CONTRAST,
+        budget=budget, progress=False,
+    )  # fmt: skip
+
+
+def infer(
+    store: str, run: str, *, budget: str, stride: int, columns: int, checkpoint: str | None = None
+) -> dict[str, Any]:
+    """Predict and write all products; return what the plan had said.
+
+    Without a checkpoint the network is a stand-in that answers at once: what is measured is the
+    engine, over as many blocks as a real network would take hours for.
+    """
+    model = (
+        s5.wrap_model(_stand_in, tile=128) if checkpoint is None else s5.load_checkpoint(checkpoint)
+    )
+    volume = s5.open_volume(store).isel(x=slice(0, columns))
+    asked: dict[str, Any] = {
+        "windows": WINDOWS, "stride": stride, "tta": 0, "budget": budget,
+        "mask": s5.papyrus_mask(volume),
+    }  # fmt: skip
+    contrasted = s5.contrast(volume)
+    ink = s5.predict_ink(contrasted, model, **asked)
+    told = s5.plan(contrasted, model, **asked)
+    s5.write_run(ink, run, progress=False)
+    return {
+        "projected_mib": told.projected_peak >> 20,
+        "block": told.block,
+        "batch": told.batch,
+        "blocks": told.blocks,
+    }
+
+
+def _stand_in(tiles: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.avg_pool2d(tiles[:, 6], 4) * 4 - 2
