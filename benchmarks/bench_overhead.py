@@ -53,8 +53,7 @@ def engine(
 
 def _model(model_type: str) -> s5.InkModel:
     """Return an untrained network of full size."""
-    from s5engine.model.config import NetworkConfig
-    from s5engine.model.ink_model import build_model
+    from s5engine.model import NetworkConfig, build_model
 
     return build_model(NetworkConfig.preset(model_type), seed=0)
 

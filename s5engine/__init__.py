@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from s5engine.ops.score import score_ink as score_ink
     from s5engine.rounds.relabel import RelabelReport as RelabelReport
     from s5engine.rounds.relabel import relabel as relabel
+    from s5engine.scheduling import Cluster as Cluster
+    from s5engine.scheduling import cluster as cluster
     from s5engine.source.images import read_mask as read_mask
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
@@ -57,6 +59,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AugmentSettings": "train.augment",
+    "Cluster": "scheduling",
     "InkModel": "model.ink_model",
     "LayerIndex": "source.listing",
     "Plan": "infer.plan",
@@ -71,6 +74,7 @@ _HOMES = {
     "blend": "infer.graph",
     "build_tileset": "train.build",
     "check_prediction": "infer.arguments",
+    "cluster": "scheduling",
     "composite": "view.composite",
     "contrast": "ops.contrast",
     "ingest": "store.ingest",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from s5engine.cli_options import in_threads, planning, scheduled
 from s5engine.errors import InvalidArgumentError, S5Error
 
 if TYPE_CHECKING:
@@ -60,12 +61,14 @@ def main() -> None:
 
 
 @app.command()
+@scheduled
 def demo(out: Out = Path("out/demo"), budget: Budget = None) -> None:
     """Run the whole line on a synthetic segment served on this machine, and show it."""
     typer.echo(_pipeline("demo").demo(out, budget=budget))
 
 
 @app.command()
+@scheduled
 def title(
     checkpoint: Checkpoint,
     source: Annotated[
@@ -115,6 +118,7 @@ def info(volume: Annotated[str, typer.Argument(help="A store, folder or address.
 
 
 @app.command()
+@in_threads
 def fetch(
     source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a name.")],
     store: Annotated[Path, typer.Argument(help="The zarr store to write.")],
@@ -137,6 +141,7 @@ def fetch(
 
 
 @app.command()
+@in_threads
 def split(
     source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a store.")],
     out: Out = Path("data"),
@@ -166,6 +171,7 @@ def split(
 
 
 @app.command()
+@scheduled
 def infer(
     volume: Annotated[str, typer.Argument(help="A store, folder or address of layers.")],
     checkpoint: Checkpoint,
@@ -199,15 +205,57 @@ def infer(
     """Predict ink and write it as a run, resumable; contrast is applied if it was not yet."""
     import s5engine as s5
 
+    contrasted, model, asked = _prediction(
+        volume, checkpoint, windows, part=part, crop=crop, mask=mask, device=device, trust=trust,
+        stride=stride, tta=tta, taper=taper, edge=edge, batch=batch, precision=precision,
+        budget=budget, spread=spread,
+    )  # fmt: skip
+    ink = s5.predict_ink(contrasted, model, **asked)
+    typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
+
+
+@app.command()
+@scheduled
+@planning(infer)
+def plan(*, measure: bool, **given: Any) -> None:
+    """Say what `infer` with the same options will cost, from metadata alone."""
+    import s5engine as s5
+
+    own = ("out", "dtype", "fresh")
+    wanted = {name: value for name, value in given.items() if name not in own}
+    contrasted, model, asked = _prediction(**wanted)
+    told = s5.plan(contrasted, model, **asked, source=_layers(wanted["volume"]), measure=measure)
+    typer.echo(told)
+
+
+def _prediction(
+    volume: str, checkpoint: Path, windows: str, *, part: int | None, crop: str | None, mask: str,
+    device: str | None, trust: bool, **asked: Any,
+) -> tuple[xr.DataArray, Any, dict[str, Any]]:  # fmt: skip
+    """Return what `predict_ink` is to be called with: volume, model and the rest."""
+    import s5engine as s5
+
     model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
     plain = _cut(s5.open_volume(_address(volume)), part, _box(crop))
     contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
-    ink = s5.predict_ink(
-        s5.to_uint8(contrasted), model, windows=_numbers(windows) or [], stride=stride, tta=tta,
-        taper=taper, edge=edge, mask=_mask(mask, plain), batch=batch,
-        precision=precision, budget=budget, spread=spread,
-    )  # fmt: skip
-    typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
+    asked |= {"windows": _numbers(windows) or [], "mask": _mask(mask, plain)}
+    return s5.to_uint8(contrasted), model, asked
+
+
+def _layers(address: str) -> str | None:
+    """Return the address if it is one of layer files, which would be fetched; else None."""
+    from s5engine.errors import SourceError
+
+    where = _address(address)
+    if where.rstrip("/").endswith(".zarr") or Path(where).exists():
+        return None
+    import s5engine as s5
+
+    try:
+        s5.list_layers(where)
+    except SourceError:
+        return None
+    return where
 
 
 @app.command()
@@ -242,6 +290,7 @@ def train(
 
 
 @app.command()
+@scheduled
 def tiles(
     volume: Annotated[str, typer.Argument(help="A store, folder or address of layers.")],
     labels: Annotated[
@@ -268,6 +317,7 @@ def tiles(
 
 
 @app.command()
+@scheduled
 def composite(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG.")] = Path("composite.png"),
@@ -292,6 +342,7 @@ def composite(
 
 
 @app.command()
+@scheduled
 def relabel(
     run: Annotated[Path, typer.Argument(help="Folder of a run, best one made with --spread.")],
     part: Annotated[Path, typer.Argument(help="Folder of label.png, ignore.png, mask.png.")],

@@ -67,5 +67,9 @@ class BudgetError(S5Error, MemoryError):
     """The work cannot be done within the memory budget."""
 
 
+class SchedulerError(S5Error, ConnectionError):
+    """No dask scheduler answers, or it has nobody to work."""
+
+
 class MissingExtraError(S5Error, ImportError):
     """An optional dependency is needed and not installed."""

@@ -48,7 +48,8 @@ def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None])
     if client is not None:
         from distributed import as_completed
 
-        futures = dict(zip(client.compute(list(pieces.values())), pieces, strict=True))
+        steps = [_named_steps(piece) for piece in pieces.values()]
+        futures = dict(zip(client.compute(steps, optimize_graph=False), pieces, strict=True))
         for future in as_completed(futures):
             future.result()
             done(futures[future])
@@ -60,6 +61,21 @@ def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None])
             for index, piece in pieces.items()
         )
     )
+
+
+def _named_steps(piece: da.Array) -> da.Array:
+    """Return the block's graph, culled and with its blockwise layers merged, but not its chains.
+
+    Merging chains of tasks would give each a name made of all of theirs, and a dashboard on which
+    no step of the line can be recognized.
+    """
+    import dask.array as da
+    from dask.blockwise import optimize_blockwise
+    from dask.core import flatten
+
+    keys = list(flatten(piece.__dask_keys__()))
+    graph = optimize_blockwise(piece.dask, keys=keys).cull(set(keys))
+    return da.Array(graph, piece.name, piece.chunks, dtype=piece.dtype, meta=piece._meta)
 
 
 def _then(block: Any, done: Callable[[Index], None], index: Index) -> Any:

@@ -227,16 +227,18 @@ def plan_memory(
         threads=max(workers, default=dask_threads()),
         height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
     )  # fmt: skip
+    base, allowed = current_rss(), resolve_budget(budget)
+    if workers:  # this process only waits for them
+        base, allowed = _WORKER_BASE + weight_bytes(model), (allowed - base) // len(workers)
     return choose(
         shape, choose_batches(model, batch), functools.partial(working_bytes, model),
-        base=_WORKER_BASE + weight_bytes(model) if workers else current_rss(),
-        budget=resolve_budget(budget) // max(len(workers), 1),
+        base=base, budget=allowed,
     )  # fmt: skip
 
 
 def count_workers() -> int:
-    """Return the processes that dask would use now: 1 where it works in threads of this one."""
-    return max(len(_workers()), 1)
+    """Return the worker processes that dask would use now: 0 where this one's threads work."""
+    return len(_workers())
 
 
 def _workers() -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s5engine.budget import format_bytes, resolve_budget
+from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, pick_layers
 from s5engine.infer.graph import predict_ink
@@ -50,7 +50,9 @@ class Plan:
     memory : InferenceMemory
         Projected for each worker.
     workers : int
-        Processes; 1 on threads.
+        Processes that compute; 1 on threads.
+    waiting_bytes : int
+        Held by this process while others compute; 0 on threads.
     budget : int
         Bytes allowed for all of them.
     device : str
@@ -73,6 +75,7 @@ class Plan:
     disk_bytes: dict[str, int]
     memory: InferenceMemory
     workers: int
+    waiting_bytes: int
     budget: int
     device: str
     device_bytes: int | None
@@ -86,7 +89,7 @@ class Plan:
     @property
     def projected_peak(self) -> int:
         """Projected peak memory of all processes, bytes."""
-        return self.memory.projected_peak * self.workers
+        return self.memory.projected_peak * self.workers + self.waiting_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -195,7 +198,8 @@ def plan(
             "png": pixels,
         },
         memory=memory,
-        workers=workers,
+        workers=max(workers, 1),
+        waiting_bytes=current_rss() if workers else 0,
         budget=resolve_budget(budget),
         device=str(model.device),
         device_bytes=on_device,

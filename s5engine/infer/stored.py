@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
 
+#: What each step of a run writes, for the names of its tasks.
+WRITTEN = {"predict": "tiles", "blend": "ink"}
 #: Side of a block of ink that has no blocks of its own, px.
 BLOCK = 1024
 
@@ -57,13 +59,15 @@ def _write_blocks(
     progress: bool,
 ) -> None:
     """Write blocks of ``data`` to the zarr array, each once, and journal them."""
+    from dask.base import tokenize
+
     todo = [i for i in indices if _unit(step, i) not in journal]
     finished = len(indices) - len(todo)
     writer = data.map_blocks(
         _write_block,
         target=array,
         offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
-        name=f"write-{data.name}",
+        name=f"write-{WRITTEN[step]}-{tokenize(data.name, str(array.store))}",
         dtype=bool,
         meta=np.empty((0,) * data.ndim, bool),
         chunks=tuple((1,) * n for n in data.numblocks),

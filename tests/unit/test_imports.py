@@ -21,8 +21,8 @@ RANKS = {
     "console": 1, "budget": 1, "source": 2, "store": 3,
     "ops": 4, "model": 4,
     "infer": 5, "train": 5,
-    "view": 6, "phantom": 6, "cluster": 6, "rounds": 6,
-    "cli": 7,
+    "view": 6, "phantom": 6, "scheduling": 6, "rounds": 6,
+    "cli_options": 7, "cli": 8,
 }  # fmt: skip
 #: Rooms that stay ignorant of these libraries.
 FORBIDDEN = {

@@ -1,0 +1,218 @@
+"""Threads, processes or a scheduler: the same ink to the bit, and clear errors."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import dask
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import s5engine as s5
+from s5engine import scheduling
+from s5engine.cli import app
+from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
+from s5engine.infer import memory
+from s5engine.scheduling import LEAST_WORKER_BYTES, worker_specs
+from support import noise, texture, volume_of
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "checkpoints" / "demo.ckpt"
+GIB = 2**30
+
+
+@given(
+    st.one_of(st.none(), st.integers(1, 16)), st.integers(1, 64), st.integers(0, 2 * GIB),
+    st.integers(1, 64), st.integers(0, 8),
+)  # fmt: skip
+def test_workers_share_budget_and_processors(
+    workers: int | None, gib: int, base: int, cpus: int, gpus: int
+) -> None:
+    count = workers or max(gpus, 1)
+    call = functools.partial(worker_specs, workers, gib * GIB, base=base, cpus=cpus, gpus=gpus)
+    if gpus and count > gpus:
+        with pytest.raises(InvalidArgumentError, match="each device has one owner"):
+            call()
+        return
+    if gib * GIB < base + count * LEAST_WORKER_BYTES:
+        with pytest.raises(BudgetError, match=f"each of {count} worker processes"):
+            call()
+        return
+    specs = call()
+    assert len(specs) == (workers or max(gpus, 1))
+    assert base + sum(s.memory_bytes for s in specs) <= gib * GIB
+    assert min(s.memory_bytes for s in specs) >= LEAST_WORKER_BYTES
+    assert sum(s.threads for s in specs) <= max(cpus, len(specs))
+    # Each device has one owner.
+    devices = [s.gpu for s in specs]
+    assert devices == ([str(n) for n in range(len(specs))] if gpus else [None] * len(specs))
+
+
+def test_threads_are_as_many_as_asked_and_only_inside() -> None:
+    seen: set[str] = set()
+    lock, together = threading.Lock(), threading.Barrier(3, timeout=20)
+
+    def meet(block: np.ndarray) -> np.ndarray:
+        with lock:
+            seen.add(threading.current_thread().name)
+        together.wait()
+        return block
+
+    lazy = dask.array.zeros(3, chunks=1).map_blocks(meet, dtype=float, meta=np.empty(0))
+    with s5.cluster("threads", workers=3) as found:
+        lazy.compute()  # fewer threads would wait for each other in vain
+    assert (found.client, found.dashboard, found.workers, found.threads) == (None, None, 1, 3)
+    assert len(seen) == 3
+    assert dask.config.get("num_workers", None) is None
+
+
+def test_processes_give_the_same_bits_and_names_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
+    pixels = tmp_path / "volume.zarr"
+    dask.array.to_zarr(dask.array.from_array(noise((16, 300, 300)), chunks=(16, 128, 128)), pixels)
+    model = s5.load_checkpoint(DEMO)
+    ink = s5.predict_ink(s5.open_volume(pixels), model, windows=[0], stride=64, tta=0)
+    # What travels says where the weights are.
+    assert len(cloudpickle.dumps(ink.data.dask)) < 100_000 < DEMO.stat().st_size
+    plain = s5.write_run(ink, tmp_path / "threads", progress=False)
+    with s5.cluster("processes", workers=2, budget="6 GiB") as found:
+        assert found.client is not None
+        run = s5.write_run(ink, tmp_path / "processes", progress=False)
+        names = found.client.run_on_scheduler(
+            lambda dask_scheduler: {*dask_scheduler.task_prefixes}
+        )
+        loaded = found.client.run(_models_loaded)
+        ports = found.client.run_on_scheduler(_listening)
+    np.testing.assert_array_equal(run.tiles.values, plain.tiles.values)
+    np.testing.assert_array_equal(run.ink.values, plain.ink.values)
+    assert {"predict-tiles", "write-tiles", "blend", "write-ink"} <= names
+    assert not [name for name in names if name.count("-") > 3], names
+    assert set(loaded.values()) <= {0, 1}
+    assert 1 in loaded.values()
+    assert {address for address, _ in ports} == {"127.0.0.1"}
+    said = capsys.readouterr().err
+    assert f"dashboard: {found.dashboard}" in said
+    assert str(found.dashboard).startswith("http://127.0.0.1:")
+    assert "workers: 2 with 1 threads each" in said
+
+
+def _models_loaded() -> int:
+    """Return how many networks this worker has loaded; runs there."""
+    from s5engine.model import ink_model
+
+    return len(ink_model._cache)
+
+
+def _listening(dask_scheduler: Any) -> list[tuple[str, int]]:
+    """Return where the scheduler and its dashboard listen; runs there."""
+    sockets = [s for server in dask_scheduler.http_server._sockets.values() for s in [server]]
+    comm = [listener.contact_address.split("://")[1] for listener in dask_scheduler.listeners]
+    return [s.getsockname()[:2] for s in sockets] + [
+        (a.rsplit(":", 1)[0], int(a.rsplit(":", 1)[1])) for a in comm
+    ]
+
+
+def slow_texture(tiles: torch.Tensor) -> torch.Tensor:
+    """Answer late, and leave a line for each batch beside the file named in the environment."""
+    with Path(os.environ["S5_TEST_LOG"]).open("a") as log:
+        log.write(f"{os.getpid()} {len(tiles)}\n")
+    time.sleep(0.05)
+    return texture(tiles)
+
+
+def test_a_killed_worker_costs_its_blocks_in_flight(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
+    monkeypatch.setenv("S5_TEST_LOG", str(tmp_path / "log"))
+    cloudpickle.register_pickle_by_value(__import__(__name__))
+    model = s5.wrap_model(slow_texture, tile=64)
+    volume = volume_of(noise((16, 700, 700)))
+    ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=0)
+    tiles = ((700 - 64) // 32 + 2) ** 2
+    with s5.cluster("processes", workers=2, budget="6 GiB", dashboard=False) as found:
+        assert found.client is not None
+
+        def kill_one() -> None:
+            while not (tmp_path / "log").exists() or (tmp_path / "log").stat().st_size < 100:
+                time.sleep(0.02)
+            os.kill(int((tmp_path / "log").read_text().split()[0]), signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_one)
+        killer.start()
+        run = s5.write_run(ink, tmp_path / "run", progress=False)
+        killer.join()
+    plain = s5.predict_ink(volume, s5.wrap_model(texture, tile=64), windows=[0], stride=32, tta=0)
+    np.testing.assert_array_equal(run.ink.values, plain.values)
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert len({pid for pid, _ in lines}) >= 2
+    done = sum(int(count) for _, count in lines)
+    # A block has 16 tiles, those at the border up to 81; two threads at most were at work.
+    assert tiles <= done <= tiles + 2 * 81
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "complaint"),
+    [
+        ("procs", {}, "'procs' is no scheduler"),
+        ("threads", {"workers": 0}, "workers is a whole number from 1"),
+        ("processes", {"workers": 1.5}, "workers is a whole number from 1"),
+        ("tcp://127.0.0.1:9", {"workers": 2}, "has its own workers"),
+        ("processes", {"budget": "500 MiB"}, "worker processes, and one needs 600 MiB"),
+        ("processes", {"budget": "much"}, "not an amount of memory"),
+    ],
+)
+def test_what_does_not_fit(address: str, options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(s5.S5Error, match=complaint), s5.cluster(address, **options):
+        pass
+
+
+def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling, "_PATIENCE", 1)
+    with (
+        pytest.raises(SchedulerError, match=r"No dask scheduler answers at tcp://127.0.0.1:9"),
+        s5.cluster("tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+def test_a_scheduler_of_somebody_else_goes_on(tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as theirs:
+        with s5.cluster(theirs.scheduler_address) as found:
+            assert (found.workers, found.threads) == (1, 1)
+            assert dask.array.ones(4).sum().compute() == 4
+        with Client(theirs) as client:  # type: ignore[no-untyped-call]
+            assert client.submit(int, "7").result() == 7
+
+
+def test_the_verbs_take_it(tmp_path: Path) -> None:
+    for verb in ("infer", "plan", "title", "demo", "tiles", "fetch", "split", "composite"):
+        said = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).output
+        assert "--scheduler" in said
+        assert "--workers" in said
+    pixels = tmp_path / "volume.zarr"
+    dask.array.to_zarr(dask.array.from_array(noise((16, 130, 130)), chunks=(16, 128, 128)), pixels)
+    words = ["infer", str(pixels), "--checkpoint", str(DEMO), "--windows", "0", "--mask", "none"]
+    told = CliRunner().invoke(app, ["plan", *words[1:], "--scheduler", "threads", "--workers", "1"])
+    assert told.exit_code == 0, told.output
+    assert "FLOP" in told.output
+    ran = CliRunner().invoke(app, [*words, "--workers", "1", "-o", str(tmp_path / "run")])
+    assert ran.exit_code == 0, ran.output
+    assert s5.open_run(tmp_path / "run").ink.shape == (1, 130, 130)
