@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -233,9 +234,15 @@ def _nanny(spec: WorkerSpec) -> dict[str, Any]:
         "memory_limit": spec.memory_bytes,
         "dashboard": False,
         "silence_logs": _QUIET,
+        "preload": [__name__],
         "resources": {"GPU": 1} if spec.gpu is not None else None,
         "env": {"CUDA_VISIBLE_DEVICES": spec.gpu} if spec.gpu is not None else None,
     }
+
+
+def dask_setup(worker: object) -> None:
+    """Leave Ctrl-C to the process that started the workers; dask calls this in each of them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

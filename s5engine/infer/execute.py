@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from s5engine.infer.owner import allow_inference, stop_inference
+
 if TYPE_CHECKING:
     import dask.array as da
 
@@ -35,9 +37,15 @@ def compute_blocks(
     done : callable
         Gets the index of each finished block.
     """
-    for start in range(0, len(indices), GROUP):
-        group = indices[start : start + GROUP]
-        _compute_group({index: array.blocks[index] for index in group}, done)
+    allow_inference()
+    try:
+        for start in range(0, len(indices), GROUP):
+            group = indices[start : start + GROUP]
+            _compute_group({index: array.blocks[index] for index in group}, done)
+    except BaseException:
+        # Ctrl-C among them: what is at work in other threads ends after its present batch.
+        stop_inference()
+        raise
 
 
 def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None]) -> None:
@@ -50,9 +58,13 @@ def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None])
 
         steps = [_named_steps(piece) for piece in pieces.values()]
         futures = dict(zip(client.compute(steps, optimize_graph=False), pieces, strict=True))
-        for future in as_completed(futures):
-            future.result()
-            done(futures[future])
+        try:
+            for future in as_completed(futures):
+                future.result()
+                done(futures[future])
+        except BaseException:
+            client.cancel(list(futures))
+            raise
         return
     # Threads of this process: the last step of each block says itself that it is done.
     dask.compute(

@@ -1,0 +1,41 @@
+"""The command line with one more verb, which runs a slow network: for a process to be stopped."""
+
+from pathlib import Path
+
+import torch
+import typer
+
+import s5engine as s5
+from s5engine import cli
+from s5engine.cli_options import scheduled
+from s5engine.infer import memory
+from support import noise, texture, volume_of
+
+
+class Slow:
+    """Answer after a pause; pickled by its module's name, which workers find on their path."""
+
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+
+    def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
+        """Return the logits."""
+        import time
+
+        time.sleep(self.pause)
+        return texture(tiles)
+
+
+@cli.app.command()
+@scheduled
+def run(folder: Path, pause: float = typer.Option(0)) -> None:
+    """Predict noise and write the run."""
+    memory.BLOCK_SIZES = (256,)
+    model = s5.wrap_model(Slow(pause), tile=64)
+    volume = volume_of(noise((16, 700, 700)))
+    ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=0, batch=8)
+    s5.write_run(ink, folder)
+
+
+if __name__ == "__main__":
+    cli.main()

@@ -1,0 +1,59 @@
+"""Ctrl-C: the process ends within seconds, says how to go on, and the same command finishes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import s5engine as s5
+from s5engine.errors import StoreError
+
+#: What is promised to someone who presses Ctrl-C, s.
+PATIENCE = 5.0
+
+
+def start(folder: Path, pause: float, scheduler: str) -> subprocess.Popen[str]:
+    paths = os.pathsep.join(str(Path(p).resolve()) for p in (Path(__file__).parents[1], "."))
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("slow_verb.py")), "run", str(folder),
+         "--pause", str(pause), "--scheduler", scheduler],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": paths}, cwd=Path(s5.__file__).parents[1],
+        start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+def test_ctrl_c_ends_soon_and_the_same_command_goes_on(tmp_path: Path, scheduler: str) -> None:
+    folder = tmp_path / "run"
+    process = start(folder, 0.5, scheduler)
+    assert process.stdout is not None
+    journal = folder / "progress.jsonl"
+    while not (journal.exists() and '"predict' in journal.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    pressed = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to all of its processes
+    said = process.communicate(timeout=60)[1]
+    assert time.monotonic() - pressed < PATIENCE, said
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1] == "s5: stopped. The same command goes on where it was."
+    assert "Traceback" not in said
+    with pytest.raises(StoreError, match="is not finished"):
+        s5.open_run(folder)
+
+    again = start(folder, 0, "threads")
+    assert again.communicate(timeout=120)[0] is not None
+    assert again.returncode == 0
+    undisturbed = start(tmp_path / "other", 0, "threads")
+    undisturbed.communicate(timeout=120)
+    a, b = s5.open_run(folder), s5.open_run(tmp_path / "other")
+    np.testing.assert_array_equal(a.ink.values, b.ink.values)
+    np.testing.assert_array_equal(a.tiles.values, b.tiles.values)
