@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -36,16 +36,29 @@ def write_npy(ink: xr.DataArray, directory: Path) -> list[Path]:
     paths = []
     for plane, path in _planes(ink, directory / "npy_files", "npy"):
         partial = path.with_name(path.name + ".partial")
-        np.lib.format.open_memmap(partial, "w+", np.float32, plane.shape)
-        for rows, columns in _blocks(plane):
-            values = plane.data[rows, columns].compute(scheduler="synchronous")
-            # Opened anew for each block: its pages leave the process with it.
-            target = np.lib.format.open_memmap(partial, "r+")
-            target[rows, columns] = values
-            del target
+        with partial.open("wb") as file:
+            _write_plane(file, plane)
         partial.replace(path)
         paths.append(path)
     return paths
+
+
+def _write_plane(file: BinaryIO, plane: xr.DataArray) -> None:
+    """Write a (y, x) plane as npy, row piece by row piece of each block.
+
+    Not through a memory map: on a full disk that ends the process with a signal, not an error.
+    """
+    kind = np.dtype(np.float32)
+    np.lib.format.write_array_header_1_0(
+        file,
+        {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": plane.shape},
+    )
+    first, width = file.tell(), plane.shape[1]
+    for rows, columns in _blocks(plane):
+        values = plane.data[rows, columns].compute(scheduler="synchronous")
+        for y, row in enumerate(np.ascontiguousarray(values, kind), start=rows.start):
+            file.seek(first + (y * width + columns.start) * kind.itemsize)
+            file.write(row.data)
 
 
 def write_png(ink: xr.DataArray, directory: Path) -> list[Path]:

@@ -20,12 +20,12 @@ from s5engine.budget import peak_rss
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.execute import current_client
-from s5engine.infer.graph import pick_statistic
+from s5engine.infer.graph import blend, pick_statistic
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
 from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
 from s5engine.infer.surgery import recover_tiles, replace_tiles, verbs_after_blend
-from s5engine.store.progress import Journal
+from s5engine.store.progress import Journal, read_units
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -38,7 +38,7 @@ _FILES = (RECORD_NAME, "overview.png")
 
 @dataclass(frozen=True)
 class Run:
-    """A finished inference: its folder and its record.
+    """An inference, finished unless it was opened with ``partial=True``: its folder and record.
 
     Attributes
     ----------
@@ -53,8 +53,25 @@ class Run:
 
     @property
     def ink(self) -> xr.DataArray:
-        """The ink, lazy (window, y, x)."""
+        """The ink, lazy (window, y, x); of an unfinished run, 0 where it is not there yet.
+
+        While an unfinished run still predicts, it is blended from the tiles that there are, over
+        their whole grid.
+        """
+        if not self.completed and not (self.directory / "ink.zarr" / "ink" / "zarr.json").exists():
+            return blend(self.tiles, taper=self.record["settings"].get("taper", "gaussian"))
         return open_stored(self.directory / "ink.zarr", "ink")
+
+    @property
+    def completed(self) -> bool:
+        """Whether everything is written."""
+        return bool(self.record.get("completed"))
+
+    @property
+    def blocks_done(self) -> dict[str, int]:
+        """Blocks that the journal calls finished, of ``"predict"`` and of ``"blend"``."""
+        units = read_units(self.directory / _JOURNAL)
+        return {s: sum(u.startswith(f"{s} ") for u in units) for s in ("predict", "blend")}
 
     @property
     def tiles(self) -> xr.DataArray:
@@ -82,19 +99,28 @@ class Run:
         return pick_statistic(tiles, "spread")
 
 
-def open_run(directory: str | Path) -> Run:
+def open_run(directory: str | Path, *, partial: bool = False) -> Run:
     """Open a run that `write_run` has finished.
+
+    Parameters
+    ----------
+    directory : str or Path
+        Folder of the run.
+    partial : bool
+        Open an unfinished run as well, also while another process writes it: `Run.ink` is 0 where
+        it is not there yet, `Run.blocks_done` says how far it is.
 
     Raises
     ------
     StoreError
-        If there is no finished run in the folder.
+        If there is no finished run in the folder; with ``partial``, none at all.
     """
     folder = Path(directory)
     record = read_record(folder)
-    if not record.get("completed"):
+    if not record.get("completed") and not partial:
         raise StoreError(
-            f"The run in {folder} is not finished.", "The same command again lets it go on."
+            f"The run in {folder} is not finished.",
+            "The same command again lets it go on; partial=True opens what is there.",
         )
     return Run(folder, record)
 

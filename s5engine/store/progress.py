@@ -165,6 +165,24 @@ class Journal:
         self.close()
 
 
+def read_units(path: Path) -> tuple[str, ...]:
+    """Return the finished units of a journal that another process may be writing; none if absent.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, or is not a journal.
+    """
+    try:
+        lines = _whole_lines(path, path.read_bytes())
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise StoreError(f"The journal {path} cannot be read: {error.strerror}.") from error
+    records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    return tuple(record["unit"] for record in records if "unit" in record)
+
+
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``settings`` as they will read back from a JSON file (tuples become lists)."""
     result: dict[str, Any] = json.loads(json.dumps(dict(settings)))
