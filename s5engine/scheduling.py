@@ -66,7 +66,7 @@ class WorkerSpec:
     memory_bytes : int
         Of the budget; the worker pauses and spills near it.
     gpu : str or None
-        The only CUDA device that it sees, by its number.
+        The only CUDA device that it sees, named as CUDA_VISIBLE_DEVICES names it.
     """
 
     threads: int
@@ -117,7 +117,8 @@ def cluster(
     -----
     How many threads torch uses inside an operation changes the last bits of a real network's
     answers. Local worker processes are therefore given as many as this process would use; workers
-    of another scheduler need the same ``OMP_NUM_THREADS`` for the same bits.
+    of another scheduler need the same ``OMP_NUM_THREADS`` for the same bits. On CUDA this has not
+    been run yet.
     """
     _check(address, workers)
     if address is None or address == "threads":
@@ -172,7 +173,9 @@ def worker_specs(
             f'Give a budget of at least "{enough} MiB", fewer workers, or use threads.',
         )
     threads = max(1, cpus // count)
-    return [WorkerSpec(threads, each, str(n) if gpus else None) for n in range(count)]
+    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = seen.split(",") if seen else [str(n) for n in range(gpus)]
+    return [WorkerSpec(threads, each, names[n] if gpus else None) for n in range(count)]
 
 
 def _check(address: str | None, workers: int | None) -> None:

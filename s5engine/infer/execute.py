@@ -57,13 +57,18 @@ def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None])
         from distributed import as_completed
 
         steps = [_named_steps(piece) for piece in pieces.values()]
-        futures = dict(zip(client.compute(steps, optimize_graph=False), pieces, strict=True))
+        computing = client.compute(steps, optimize_graph=False)
+        places = {future.key: index for future, index in zip(computing, pieces, strict=True)}
+        waiting = as_completed(computing)
+        del computing
         try:
-            for future in as_completed(futures):
+            for future in waiting:
                 future.result()
-                done(futures[future])
+                done(places[future.key])
+                # What nobody holds is not computed again when the worker that did it dies.
+                future.release()
         except BaseException:
-            client.cancel(list(futures))
+            client.cancel(list(waiting.futures))
             raise
         return
     # Threads of this process: the last step of each block says itself that it is done.

@@ -13,6 +13,7 @@ from s5engine.console import progress as show_progress
 from s5engine.errors import StoreError
 from s5engine.infer.execute import Index, compute_blocks
 from s5engine.infer.surgery import needed_blocks
+from s5engine.store.create import remove_strays
 from s5engine.store.progress import Journal
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _create(
     import zarr
 
     if (path / name / "zarr.json").exists():
+        remove_strays(path)
         return zarr.open_group(path, mode="r+")[name]
     shutil.rmtree(path, ignore_errors=True)
     group = zarr.create_group(path)

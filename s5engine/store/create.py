@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ from s5engine.store.files import open_zarr_node
 from s5engine.store.ome import LEVEL, VolumeRecord, read_record
 from s5engine.store.plan import CHUNK, SHARD_WIDTH
 from s5engine.store.shards import ChunkFiles
+
+#: How the name of a folder ends in which a store is being made.
+_NEW = ".new"
 
 
 def find_record(path: Path) -> VolumeRecord | None:
@@ -62,7 +67,12 @@ def create_store(path: Path, record: VolumeRecord) -> None:
     """
     earlier = find_record(path) is not None
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        # What a killed attempt left: the journal's lock says that nobody is at work here.
+        for stray in path.parent.glob(f".{glob.escape(path.name)}.*{_NEW}"):
+            shutil.rmtree(stray, ignore_errors=True)
+        with tempfile.TemporaryDirectory(
+            prefix=f".{path.name}.", suffix=_NEW, dir=path.parent
+        ) as scratch:
             made = Path(scratch) / "store"
             _write_metadata(made, record)
             if earlier:

@@ -107,6 +107,8 @@ def ingest(
         if found is None or not found.complete or not resume:
             plan = _plan(stack, wanted, size, found.band_height if found and resume else None)
             _fill(stack, path, wanted, plan, found, resume=resume, progress=progress)
+        else:  # killed between the last line of the journal and its end
+            journal_path(path).unlink(missing_ok=True)
     volume = open_volume(path)
     if progress:
         console.say(
