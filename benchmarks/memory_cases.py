@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+import threading
+from typing import Any, Self
 
 import torch
 
@@ -53,6 +55,47 @@ def infer(
         "batch": told.batch,
         "blocks": told.blocks,
     }
+
+
+def infer_on_processes(
+    store: str, run: str, *, budget: str, stride: int, columns: int, workers: int
+) -> dict[str, Any]:
+    """Predict on worker processes; return what the plan had said and what all held at most."""
+    processes = s5.cluster("processes", budget=budget, workers=workers, dashboard=False)
+    with processes, _Watch() as watch:
+        told = infer(store, run, budget=budget, stride=stride, columns=columns)
+    return told | {"tree_peak_mib": watch.peak >> 20}
+
+
+class _Watch:
+    """Add up the resident memory of this process and all that it started, all the time.
+
+    Memory that processes share is counted in each of them.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        import psutil
+
+        own = psutil.Process()
+        while not self._ended.wait(0.05):
+            total = own.memory_info().rss
+            for child in own.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += child.memory_info().rss
+            self.peak = max(self.peak, total)
 
 
 def _stand_in(tiles: torch.Tensor) -> torch.Tensor:

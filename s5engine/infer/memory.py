@@ -56,6 +56,8 @@ class InferenceShape:
         The volume, px: no block is larger.
     itemsize : int
         Bytes of a pixel of the volume as it is stored.
+    group : int
+        Blocks that dask is given at a time for this process.
     """
 
     layers: int
@@ -68,6 +70,7 @@ class InferenceShape:
     height: int
     width: int
     itemsize: int = 1
+    group: int = GROUP
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def project(
     rows, columns = (min(block, side) for side in (shape.height, shape.width))
     halo = shape.tile
     blocks = -(-shape.height // block) * -(-shape.width // block)
-    group = min(GROUP, blocks)
+    group = min(shape.group, blocks)
     # A group goes down a column: its blocks and, for their halos, those of the next column.
     stored = min(2 * (group + 1), blocks) * shape.layers * rows * columns * shape.itemsize
     worked = (shape.threads + 1) * 2 * shape.layers * (rows + halo) * (columns + halo)
@@ -226,6 +229,8 @@ def plan_memory(
         reduction=model.reduction, window_layers=model.layers,
         threads=max(workers, default=dask_threads()),
         height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
+        # Workers share a group, not always evenly.
+        group=-(-GROUP // len(workers)) + 1 if len(workers) > 1 else GROUP,
     )  # fmt: skip
     base, allowed = current_rss(), resolve_budget(budget)
     if workers:  # this process only waits for them
