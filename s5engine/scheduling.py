@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,7 +229,22 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
         )
         with made, Client(made) as client:
             client.wait_for_workers(len(specs))
-            yield _announced(client)
+            try:
+                yield _announced(client)
+            except BaseException:
+                # Ctrl-C among them. Else the end would wait for blocks that nobody wants any more;
+                # what they had written by halves is not in a journal.
+                _kill(made.workers.values())
+                raise
+
+
+def _kill(nannies: Iterable[Any]) -> None:
+    """End worker processes at once, and for good."""
+    for nanny in nannies:
+        nanny.auto_restart = False
+        if nanny.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _nanny(spec: WorkerSpec) -> dict[str, Any]:
