@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from s5engine.infer.owner import allow_inference, stop_inference
+from s5engine.infer.owner import stop_inference
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -37,7 +37,6 @@ def compute_blocks(
     done : callable
         Gets the index of each finished block.
     """
-    allow_inference()
     try:
         for start in range(0, len(indices), GROUP):
             group = indices[start : start + GROUP]

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 _owners: dict[tuple[int, str], ThreadPoolExecutor] = {}
 _lock = threading.Lock()
-_stopped = threading.Event()
+_stops = 0
 
 
 class InferenceStoppedError(S5Error):
@@ -34,7 +34,7 @@ def run_on(device: str, work: Callable[[], Result]) -> Result:
     device : str
         Such as ``"cpu"`` or ``"cuda:1"``.
     work : callable
-        Calls `check_stopped` between batches.
+        May call `check_stopped` between batches.
 
     Raises
     ------
@@ -50,14 +50,19 @@ def run_on(device: str, work: Callable[[], Result]) -> Result:
     return owner.submit(work).result()
 
 
-def check_stopped() -> None:
-    """Raise if `stop_inference` was called.
+def stops() -> int:
+    """Return how often `stop_inference` was called, for `check_stopped`."""
+    return _stops
+
+
+def check_stopped(before: int) -> None:
+    """Raise if `stop_inference` was called since ``before``, an earlier answer of `stops`.
 
     Raises
     ------
     InferenceStoppedError
     """
-    if _stopped.is_set():
+    if _stops != before:
         raise InferenceStoppedError(
             "The network was stopped before its work was done.",
             "The same command again lets it go on.",
@@ -65,10 +70,7 @@ def check_stopped() -> None:
 
 
 def stop_inference() -> None:
-    """Let every owner of this process stop after its present batch."""
-    _stopped.set()
-
-
-def allow_inference() -> None:
-    """Take `stop_inference` back, for the next run of this process."""
-    _stopped.clear()
+    """Let every owner of this process stop after its present batch; what begins later may run."""
+    global _stops
+    with _lock:
+        _stops += 1

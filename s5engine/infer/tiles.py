@@ -10,7 +10,7 @@ import numpy as np
 
 from s5engine.errors import S5Error
 from s5engine.geometry import TileAxis
-from s5engine.infer.owner import check_stopped, run_on
+from s5engine.infer.owner import check_stopped, run_on, stops
 from s5engine.infer.tta import averaged, with_spread
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ def predict_block(
     PredictionError
         If the network's answer is not finite.
     """
+    before = stops()
     row, column = block_id[1:3]
     owned_y = owned(task.y, task.step_y, row, num_blocks[0])
     owned_x = owned(task.x, task.step_x, column, num_blocks[1])
@@ -146,7 +147,7 @@ def predict_block(
 
     def run() -> None:
         for indices, maps in _predictions(block, ys, xs, active, task, spread):
-            check_stopped()
+            check_stopped(before)
             _check_finite(maps, indices, task, (owned_y, owned_x))
             result[tuple(np.transpose(indices))] = maps
 

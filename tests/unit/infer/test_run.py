@@ -248,3 +248,16 @@ def test_results_that_are_not_a_run_of_ours_are_never_deleted(tmp_path: Path, re
         s5.write_run(lazy_ink(model), tmp_path, resume=resume, progress=False)
     assert theirs.read_bytes() == b"weeks of work"
     assert counter.tiles == 0
+
+
+def test_a_source_that_changed_in_between_is_refused_and_named(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    volume = volume_of(noise((16, 200, 200)))
+    for etag in ("old", "new"):
+        known = volume.assign_attrs(fingerprint={"03.tif": {"etag": etag}})
+        ink = s5.predict_ink(known, model, windows=[0], stride=32, tta=0)
+        if etag == "old":
+            s5.write_run(ink, tmp_path / "run", progress=False)
+            continue
+        with pytest.raises(s5.S5Error, match=r"fingerprint.*old.*new"):
+            s5.write_run(ink, tmp_path / "run", progress=False)
