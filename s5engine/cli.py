@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from s5engine.cli_arguments import (
+    address_of,
+    box_of,
+    layer_files,
+    numbers,
+    prediction,
+)
 from s5engine.cli_options import in_threads, planning, scheduled
 from s5engine.errors import InvalidArgumentError, S5Error
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 app = typer.Typer(
     name="s5",
@@ -134,7 +141,7 @@ def fetch(
     import s5engine as s5
 
     s5.ingest(
-        _address(source), store, layers=_numbers(layers), box=_box(crop), resume=not fresh,
+        address_of(source), store, layers=numbers(layers), box=box_of(crop), resume=not fresh,
         budget=budget, zarr_format=2 if zarr_format == "2" else 3,
     )  # fmt: skip
     typer.echo(store)
@@ -157,12 +164,12 @@ def split(
     import s5engine as s5
     from s5engine.ops.contrast import DEFAULT_POINTS
 
-    address: Any = _address(source)
+    address: Any = address_of(source)
     opened = s5.open_volume(address)
     points = None if no_contrast else DEFAULT_POINTS
     folders = s5.split(
         opened if str(address).rstrip("/").endswith(".zarr") else address, out,
-        width=width, first_offset=first_offset, parts=_numbers(parts), layers=_numbers(layers),
+        width=width, first_offset=first_offset, parts=numbers(parts), layers=numbers(layers),
         lookup=None if points is None else s5.lookup_table(points, opened.dtype), contrast=points,
         budget=budget, resume=not fresh,
     )  # fmt: skip
@@ -205,7 +212,7 @@ def infer(
     """Predict ink and write it as a run, resumable; contrast is applied if it was not yet."""
     import s5engine as s5
 
-    contrasted, model, asked = _prediction(
+    contrasted, model, asked = prediction(
         volume, checkpoint, windows, part=part, crop=crop, mask=mask, device=device, trust=trust,
         stride=stride, tta=tta, taper=taper, edge=edge, batch=batch, precision=precision,
         budget=budget, spread=spread,
@@ -223,39 +230,11 @@ def plan(*, measure: bool, **given: Any) -> None:
 
     own = ("out", "dtype", "fresh")
     wanted = {name: value for name, value in given.items() if name not in own}
-    contrasted, model, asked = _prediction(**wanted)
-    told = s5.plan(contrasted, model, **asked, source=_layers(wanted["volume"]), measure=measure)
+    contrasted, model, asked = prediction(**wanted)
+    told = s5.plan(
+        contrasted, model, **asked, source=layer_files(wanted["volume"]), measure=measure
+    )
     typer.echo(told)
-
-
-def _prediction(
-    volume: str, checkpoint: Path, windows: str, *, part: int | None, crop: str | None, mask: str,
-    device: str | None, trust: bool, **asked: Any,
-) -> tuple[xr.DataArray, Any, dict[str, Any]]:  # fmt: skip
-    """Return what `predict_ink` is to be called with: volume, model and the rest."""
-    import s5engine as s5
-
-    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
-    plain = _cut(s5.open_volume(_address(volume)), part, _box(crop))
-    contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
-    asked |= {"windows": _numbers(windows) or [], "mask": _mask(mask, plain)}
-    return s5.to_uint8(contrasted), model, asked
-
-
-def _layers(address: str) -> str | None:
-    """Return the address if it is one of layer files, which would be fetched; else None."""
-    from s5engine.errors import SourceError
-
-    where = _address(address)
-    if where.rstrip("/").endswith(".zarr") or Path(where).exists():
-        return None
-    import s5engine as s5
-
-    try:
-        s5.list_layers(where)
-    except SourceError:
-        return None
-    return where
 
 
 @app.command()
@@ -280,7 +259,7 @@ def train(
     import s5engine as s5
     from s5engine.train.settings import read_train_settings
 
-    given = {"epochs": epochs, "batch": batch, "windows": _numbers(windows)}
+    given = {"epochs": epochs, "batch": batch, "windows": numbers(windows)}
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     best = s5.train(
         s5.open_tileset(tileset), out, checkpoint=checkpoint, device=device, resume=not fresh,
@@ -306,12 +285,12 @@ def tiles(
     """Find the tiles to train on and copy them, resumable; contrast is applied if it was not."""
     import s5engine as s5
 
-    plain = s5.open_volume(_address(volume))
+    plain = s5.open_volume(address_of(volume))
     papyrus = None if plain.attrs.get("contrast") else s5.parts(s5.papyrus_mask(plain))
     contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
     made = s5.build_tileset(
         s5.parts(s5.to_uint8(contrasted)), labels, store, tile=tile, stride=stride,
-        layers=_numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
+        layers=numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
     )  # fmt: skip
     typer.echo(made.store)
 
@@ -376,69 +355,3 @@ def _pipeline(name: str) -> Any:
     """Return a module of ``pipelines/``: inside the installed package, or beside it in a clone."""
     inside = f"{__package__}.pipelines"
     return import_module(f"{inside if find_spec(inside) else 'pipelines'}.{name}")
-
-
-def _address(text: str) -> str:
-    """Return an address; a bare segment name that the catalogue knows is looked up there."""
-    from s5engine.source.catalog import SEGMENTS
-
-    return SEGMENTS.get(text, text) if not Path(text).exists() else text
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    """Return the numbers in a text such as ``3-5,9``."""
-    if text is None:
-        return None
-    try:
-        spans = [[int(n) for n in piece.split("-")] for piece in text.split(",")]
-    except ValueError:
-        spans = []
-    if not spans or any(len(s) > 2 or s[0] > s[-1] for s in spans):
-        raise InvalidArgumentError(f"{text!r} is not a list of numbers.", "Write 3-5 or 3,4,5.")
-    return [n for s in spans for n in range(s[0], s[-1] + 1)]
-
-
-def _box(text: str | None) -> tuple[int, ...] | None:
-    """Return a crop given as ``y0,y1,x0,x1``."""
-    if text is None:
-        return None
-    try:
-        box = tuple(int(n) for n in text.split(","))
-    except ValueError:
-        box = ()
-    if len(box) != 4:
-        raise InvalidArgumentError(
-            f"{text!r} is not a crop.", "Write y0,y1,x0,x1, for example 0,3100,0,6100."
-        )
-    return box
-
-
-def _cut(volume: xr.DataArray, part: int | None, box: tuple[int, ...] | None) -> xr.DataArray:
-    """Return one part of the volume, or a crop in segment pixels, or both."""
-    import s5engine as s5
-
-    if part is not None:
-        pieces = s5.parts(volume)
-        if part not in pieces:
-            raise InvalidArgumentError(f"There is no part {part}: the volume has {list(pieces)}.")
-        volume = pieces[part]
-    if box is None:
-        return volume
-    y0, y1, x0, x1 = box
-    top, left = int(volume.y[0]), int(volume.x[0])
-    bottom, right = top + volume.sizes["y"], left + volume.sizes["x"]
-    if not (top <= y0 < y1 <= bottom and left <= x0 < x1 <= right):
-        raise InvalidArgumentError(
-            f"The crop y {y0}:{y1}, x {x0}:{x1} is empty or not inside the volume, which has "
-            f"y {top}:{bottom}, x {left}:{right}."
-        )
-    return volume.isel(y=slice(y0 - top, y1 - top), x=slice(x0 - left, x1 - left))
-
-
-def _mask(choice: str, volume: xr.DataArray) -> Any:
-    """Return the papyrus mask that was chosen."""
-    import s5engine as s5
-
-    if choice == "none":
-        return None
-    return s5.papyrus_mask(volume) if choice == "auto" else s5.read_mask(choice)

@@ -1,0 +1,107 @@
+"""What words on the command line mean: addresses, numbers, crops, masks, a whole prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s5engine.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def address_of(text: str) -> str:
+    """Return an address; a bare segment name that the catalogue knows is looked up there."""
+    from s5engine.source.catalog import SEGMENTS
+
+    return SEGMENTS.get(text, text) if not Path(text).exists() else text
+
+
+def numbers(text: str | None) -> list[int] | None:
+    """Return the numbers in a text such as ``3-5,9``."""
+    if text is None:
+        return None
+    try:
+        spans = [[int(n) for n in piece.split("-")] for piece in text.split(",")]
+    except ValueError:
+        spans = []
+    if not spans or any(len(s) > 2 or s[0] > s[-1] for s in spans):
+        raise InvalidArgumentError(f"{text!r} is not a list of numbers.", "Write 3-5 or 3,4,5.")
+    return [n for s in spans for n in range(s[0], s[-1] + 1)]
+
+
+def box_of(text: str | None) -> tuple[int, ...] | None:
+    """Return a crop given as ``y0,y1,x0,x1``."""
+    if text is None:
+        return None
+    try:
+        box = tuple(int(n) for n in text.split(","))
+    except ValueError:
+        box = ()
+    if len(box) != 4:
+        raise InvalidArgumentError(
+            f"{text!r} is not a crop.", "Write y0,y1,x0,x1, for example 0,3100,0,6100."
+        )
+    return box
+
+
+def cut(volume: xr.DataArray, part: int | None, box: tuple[int, ...] | None) -> xr.DataArray:
+    """Return one part of the volume, or a crop in segment pixels, or both."""
+    import s5engine as s5
+
+    if part is not None:
+        pieces = s5.parts(volume)
+        if part not in pieces:
+            raise InvalidArgumentError(f"There is no part {part}: the volume has {list(pieces)}.")
+        volume = pieces[part]
+    if box is None:
+        return volume
+    y0, y1, x0, x1 = box
+    top, left = int(volume.y[0]), int(volume.x[0])
+    bottom, right = top + volume.sizes["y"], left + volume.sizes["x"]
+    if not (top <= y0 < y1 <= bottom and left <= x0 < x1 <= right):
+        raise InvalidArgumentError(
+            f"The crop y {y0}:{y1}, x {x0}:{x1} is empty or not inside the volume, which has "
+            f"y {top}:{bottom}, x {left}:{right}."
+        )
+    return volume.isel(y=slice(y0 - top, y1 - top), x=slice(x0 - left, x1 - left))
+
+
+def mask_of(choice: str, volume: xr.DataArray) -> Any:
+    """Return the papyrus mask that was chosen."""
+    import s5engine as s5
+
+    if choice == "none":
+        return None
+    return s5.papyrus_mask(volume) if choice == "auto" else s5.read_mask(choice)
+
+
+def layer_files(address: str) -> str | None:
+    """Return the address if it is one of layer files, which would be fetched; else None."""
+    from s5engine.errors import SourceError
+
+    where = address_of(address)
+    if where.rstrip("/").endswith(".zarr") or Path(where).exists():
+        return None
+    import s5engine as s5
+
+    try:
+        s5.list_layers(where)
+    except SourceError:
+        return None
+    return where
+
+
+def prediction(
+    volume: str, checkpoint: Path, windows: str, *, part: int | None, crop: str | None, mask: str,
+    device: str | None, trust: bool, **asked: Any,
+) -> tuple[xr.DataArray, Any, dict[str, Any]]:  # fmt: skip
+    """Return what `predict_ink` is to be called with: volume, model and the rest."""
+    import s5engine as s5
+
+    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
+    plain = cut(s5.open_volume(address_of(volume)), part, box_of(crop))
+    contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
+    asked |= {"windows": numbers(windows) or [], "mask": mask_of(mask, plain)}
+    return s5.to_uint8(contrasted), model, asked
