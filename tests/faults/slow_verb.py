@@ -1,5 +1,6 @@
 """The command line with one more verb, which runs a slow network: for a process to be stopped."""
 
+import signal
 from pathlib import Path
 
 import torch
@@ -38,4 +39,6 @@ def run(folder: Path, pause: float = typer.Option(0)) -> None:
 
 
 if __name__ == "__main__":
+    # Whoever starts the tests in the background hands down a Ctrl-C that is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cli.main()
