@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import say
 from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
+from s5engine.infer.owner import run_on
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -310,10 +311,10 @@ def _count_gpus() -> int:
 
 
 def _torch_threads() -> int:
-    """Return how many threads torch uses, or would use, in this process."""
+    """Return how many threads torch uses, or would use, where this process runs networks."""
     torch = sys.modules.get("torch")
-    if torch is not None:
-        return int(torch.get_num_threads())
+    if torch is not None:  # each thread has a number of its own, the owner's is what counts
+        return int(run_on("cpu", torch.get_num_threads))
     return int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from s5engine.cli import app
 from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
 from s5engine.geometry import TileAxis
 from s5engine.infer import memory
+from s5engine.infer.owner import run_on
 from s5engine.scheduling import LEAST_WORKER_BYTES, worker_specs
 from support import noise, texture, volume_of
 
@@ -87,6 +89,16 @@ def test_threads_are_as_many_as_asked_and_only_inside() -> None:
     assert dask.config.get("num_workers", None) is None
 
 
+@pytest.fixture
+def own_threads() -> Iterator[None]:
+    """Give the network another number of torch's threads than the rest of this process has."""
+    before = run_on("cpu", torch.get_num_threads)
+    run_on("cpu", functools.partial(torch.set_num_threads, 1))
+    yield
+    run_on("cpu", functools.partial(torch.set_num_threads, before))
+
+
+@pytest.mark.usefixtures("own_threads")
 def test_processes_give_the_same_bits_and_names_that_can_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
