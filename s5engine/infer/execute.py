@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from s5engine.infer.owner import stop_inference
+from s5engine.model.owner import stop_inference
 
 if TYPE_CHECKING:
     import dask.array as da

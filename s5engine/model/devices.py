@@ -1,8 +1,7 @@
-"""Where and how precisely a network runs: device, precision, and one thread at a time."""
+"""Where and how precisely a network runs: device and precision."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -15,9 +14,6 @@ PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _SUPPORTED = {"cuda": PRECISIONS, "cpu": ("auto", "float32", "bfloat16")}
-
-_locks: dict[str, threading.Lock] = {}
-_locks_guard = threading.Lock()
 
 
 def resolve_device(device: str | torch.device | None = None) -> torch.device:
@@ -78,11 +74,11 @@ def resolve_precision(precision: str, device: torch.device) -> str:
 
 @contextmanager
 def running_on(device: torch.device, precision: str) -> Iterator[None]:
-    """Let one thread of this process compute on ``device``, in ``precision``.
+    """Compute on ``device``, in ``precision``; for the thread that owns it.
 
     Reduced precision is torch's autocast: products in 16 bits, sums and norms in float32.
     """
-    with _lock(device), torch.inference_mode():
+    with torch.inference_mode():
         if precision in _DTYPES:
             with torch.autocast(device.type, dtype=_DTYPES[precision]):
                 yield
@@ -100,8 +96,3 @@ def _true_float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
-
-
-def _lock(device: torch.device) -> threading.Lock:
-    with _locks_guard:
-        return _locks.setdefault(str(device), threading.Lock())

@@ -18,6 +18,7 @@ from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.config import NetworkConfig
 from s5engine.model.devices import resolve_device, resolve_precision, running_on
 from s5engine.model.fused import rewrite_for_inference
+from s5engine.model.owner import run_on
 from s5engine.model.sources import FromCheckpoint, FromNetwork, FromSeed, Source
 from s5engine.model.unetr_segformer import UnetrSegformer
 
@@ -111,13 +112,17 @@ class InkModel:
         if not len(tiles):
             side = self.tile // self.reduction
             return torch.zeros(0, side, side, device=self.device)
-        with running_on(self.device, self.precision):
-            out = self._run(tiles.to(self.device, non_blocking=True))
-            return out.float()
+
+        def work() -> Tensor:
+            with running_on(self.device, self.precision):
+                out = self._run(tiles.to(self.device, non_blocking=True))
+                return out.float()
+
+        return run_on(str(self.device), work)
 
     def probabilities(self, tiles: Tensor) -> Tensor:
         """Return the ink, 0 … 1: the sigmoid of `logits`, of the same shape and dtype."""
-        return torch.sigmoid(self.logits(tiles))
+        return run_on(str(self.device), lambda: torch.sigmoid(self.logits(tiles)))
 
     def with_precision(self, precision: str) -> InkModel:
         """Return this model, computing in another precision; the weights are shared.
@@ -189,8 +194,8 @@ def load_checkpoint(
     InvalidArgumentError
         If the device is not available.
     """
-    resolve_device(device)  # before the file is read
-    checkpoint = read_checkpoint(path, trust=trust)
+    where = resolve_device(device)  # before the file is read
+    checkpoint = run_on(str(where), lambda: read_checkpoint(path, trust=trust))
     source = FromCheckpoint(checkpoint.path.absolute(), checkpoint.sha256, checkpoint.config, trust)
     return _cached(source, device, checkpoint.network)
 
@@ -216,7 +221,7 @@ def from_network(
     """
     frozen = copy.deepcopy(network).cpu().eval()
     source = FromNetwork(frozen, name)
-    return _assemble(source, device, frozen)
+    return run_on(str(resolve_device(device)), lambda: _assemble(source, device, frozen))
 
 
 #: The models that this process has loaded for unpickled copies, the latest last. Two: one for now
@@ -237,7 +242,8 @@ def _cached(
     key = (source, str(device))
     with _cache_lock:  # held while loading: threads that need the same model wait for it
         if key not in _cache:
-            _cache[key] = _assemble(source, device, build())
+            owner = str(resolve_device(device))
+            _cache[key] = run_on(owner, lambda: _assemble(source, device, build()))
             while len(_cache) > _CACHE_SIZE:
                 _cache.popitem(last=False)
         _cache.move_to_end(key)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
 
 import s5engine as s5
-from s5engine.infer import memory, owner
-from s5engine.infer.owner import InferenceStoppedError, run_on
+from s5engine.infer import memory
+from s5engine.model import ink_model, owner
+from s5engine.model.owner import InferenceStoppedError, run_on
 from support import noise, texture, volume_of
 
 
@@ -92,3 +95,37 @@ def test_a_forked_process_has_an_owner_of_its_own() -> None:
     os.close(writer)
     with os.fdopen(reader) as answer:
         assert int(answer.read()) == child
+
+
+def test_all_that_a_network_computes_is_the_owners_work() -> None:
+    threads = set()
+
+    def network(tiles: torch.Tensor) -> torch.Tensor:
+        threads.add(threading.current_thread().name)
+        return texture(tiles)
+
+    model = s5.wrap_model(network, tile=64)
+    with ThreadPoolExecutor(3) as pool:
+        tiles = torch.zeros(2, 16, 64, 64)
+        answers = list(pool.map(model.probabilities, [tiles] * 6))
+    assert all(torch.equal(answer, answers[0]) for answer in answers)
+    assert [name.startswith("s5-cpu") for name in threads] == [True]
+
+
+def test_a_checkpoint_is_loaded_by_the_owner(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    rewrite = ink_model.rewrite_for_inference
+
+    def watched(plain: torch.nn.Module) -> torch.nn.Module:
+        threads.append(threading.current_thread().name)
+        return rewrite(plain)
+
+    monkeypatch.setattr(ink_model, "rewrite_for_inference", watched)
+    monkeypatch.setattr(ink_model, "_cache", OrderedDict())
+    checkpoint = Path(__file__).parents[3] / "checkpoints" / "demo.ckpt"
+    s5.load_checkpoint(checkpoint, device="cpu")
+    assert [name.startswith("s5-cpu") for name in threads] == [True]
+
+
+def test_the_owner_may_ask_itself() -> None:
+    assert run_on("cpu", lambda: run_on("cpu", lambda: 5)) == 5
