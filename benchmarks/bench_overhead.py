@@ -62,7 +62,7 @@ def main() -> None:
     """Measure in turns, each in a fresh process, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="b0")
-    parser.add_argument("--side", type=int, default=1024, help="of the volume, px")
+    parser.add_argument("--side", type=int, default=1536, help="of the volume, px")
     parser.add_argument("--stride", type=int, default=128)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--budget", default="4 GiB")

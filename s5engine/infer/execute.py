@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Index = tuple[int, ...]
 
-#: Blocks in one group.
+#: Blocks in one group, at least; where there are many workers each gets two.
 GROUP = 16
 
 
@@ -37,14 +37,22 @@ def compute_blocks(
     done : callable
         Gets the index of each finished block.
     """
+    most = group_size()[1]
     try:
-        for start in range(0, len(indices), GROUP):
-            group = indices[start : start + GROUP]
+        for start in range(0, len(indices), most):
+            group = indices[start : start + most]
             _compute_group({index: array.blocks[index] for index in group}, done)
     except BaseException:
         # Ctrl-C among them: what is at work in other threads ends after its present batch.
         stop_inference()
         raise
+
+
+def group_size() -> tuple[int, int]:
+    """Return how many blocks keep all workers busy, and how many are computed at once at most."""
+    client = current_client()
+    workers = 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
+    return max(1, workers), max(GROUP, 2 * workers)
 
 
 def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None]) -> None:

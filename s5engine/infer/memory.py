@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.errors import BudgetError
 from s5engine.infer.arguments import choose_batches
-from s5engine.infer.execute import GROUP, current_client
+from s5engine.infer.execute import GROUP, current_client, group_size
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -230,7 +230,7 @@ def plan_memory(
         threads=max(workers, default=dask_threads()),
         height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
         # Workers share a group, not always evenly.
-        group=-(-GROUP // len(workers)) + 1 if len(workers) > 1 else GROUP,
+        group=-(-group_size()[1] // len(workers)) + 1 if len(workers) > 1 else GROUP,
     )  # fmt: skip
     base, allowed = current_rss(), resolve_budget(budget)
     if workers:  # this process only waits for them

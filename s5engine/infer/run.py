@@ -20,11 +20,12 @@ from s5engine.budget import peak_rss
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.execute import current_client
-from s5engine.infer.graph import blend, pick_statistic
+from s5engine.infer.graph import pick_statistic
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
-from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
-from s5engine.infer.surgery import recover_tiles, replace_tiles, verbs_after_blend
+from s5engine.infer.stored import BLOCK, open_stored, plain_value
+from s5engine.infer.surgery import recover_tiles, verbs_after_blend
+from s5engine.infer.turns import Turns, step_seconds
 from s5engine.store.progress import Journal, read_units
 
 if TYPE_CHECKING:
@@ -53,13 +54,7 @@ class Run:
 
     @property
     def ink(self) -> xr.DataArray:
-        """The ink, lazy (window, y, x); of an unfinished run, 0 where it is not there yet.
-
-        While an unfinished run still predicts, it is blended from the tiles that there are, over
-        their whole grid.
-        """
-        if not self.completed and not (self.directory / "ink.zarr" / "ink" / "zarr.json").exists():
-            return blend(self.tiles, taper=self.record["settings"].get("taper", "gaussian"))
+        """The ink, lazy (window, y, x); of an unfinished run, 0 where it is not there yet."""
         return open_stored(self.directory / "ink.zarr", "ink")
 
     @property
@@ -72,6 +67,12 @@ class Run:
         """Blocks that the journal calls finished, of ``"predict"`` and of ``"blend"``."""
         units = read_units(self.directory / _JOURNAL)
         return {s: sum(u.startswith(f"{s} ") for u in units) for s in ("predict", "blend")}
+
+    @property
+    def share_done(self) -> float:
+        """How much of the blocks' work is done, 0 … 1."""
+        total = sum(self.record["blocks"].values())
+        return 1.0 if self.completed else sum(self.blocks_done.values()) / total
 
     @property
     def tiles(self) -> xr.DataArray:
@@ -206,27 +207,22 @@ def _write(
     """Do what the journal does not say is done."""
     started, clock = datetime.now(UTC), time.monotonic()
     record: dict[str, Any] = {"completed": False, "settings": settings, "versions": versions()}
-    write_record(folder, record)
     lazy = ink if ink.chunks is not None else ink.chunk({"y": BLOCK, "x": BLOCK})
     tiles = recover_tiles(lazy)
-    times = {}
-    if tiles is not None:
-        if progress:
-            if (client := current_client()) is not None:
-                say(f"dashboard: {client.dashboard_link}")
-            say(f"predict: on {ink.attrs.get('device')}, {ink.attrs.get('precision')}")
-        stored = store_tiles(lazy, tiles, folder / "tiles.zarr", settings["dtype"], journal,
-                              progress)  # fmt: skip
-        lazy = replace_tiles(lazy, tiles, stored)
-        times["predict_s"] = round(time.monotonic() - clock, 3)
-    store_ink(lazy, folder / "ink.zarr", settings["dtype"], journal, progress)
-    times["blend_s"] = round(time.monotonic() - clock - times.get("predict_s", 0), 3)
+    if tiles is not None and progress:
+        if (client := current_client()) is not None:
+            say(f"dashboard: {client.dashboard_link}")
+        say(f"predict: on {ink.attrs.get('device')}, {ink.attrs.get('precision')}")
+    turns = Turns(lazy, tiles, folder, settings["dtype"], journal)
+    record["blocks"] = turns.counts
+    write_record(folder, record)
+    turns.run(progress=progress)
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "times": times | {"total_s": round(time.monotonic() - clock, 3)},
+        "times": step_seconds(turns) | {"total_s": round(time.monotonic() - clock, 3)},
         "peak_rss_bytes": peak_rss(),
     }
     write_record(folder, record)

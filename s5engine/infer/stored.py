@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.console import progress as show_progress
 from s5engine.errors import StoreError
 from s5engine.infer.execute import Index, compute_blocks
-from s5engine.infer.surgery import needed_blocks
 from s5engine.store.create import remove_strays
 from s5engine.store.progress import Journal
 
@@ -26,65 +24,66 @@ WRITTEN = {"predict": "tiles", "blend": "ink"}
 BLOCK = 1024
 
 
-def store_tiles(
-    ink: xr.DataArray, tiles: xr.DataArray, path: Path, dtype: str, journal: Journal, progress: bool
-) -> da.Array:
-    """Compute the blocks of tile predictions that the ink needs and the journal lacks."""
+class BlockWriter:
+    """Writes the blocks of a lazy array to a zarr array, each once, and journals them.
+
+    Parameters
+    ----------
+    step : {"predict", "blend"}
+        What the journal and the tasks call it.
+    data : dask Array
+        What is computed.
+    array : zarr Array
+        Same shape; each block of ``data`` is whole chunks of it.
+    journal : Journal
+    """
+
+    def __init__(self, step: str, data: da.Array, array: Any, journal: Journal) -> None:
+        from dask.base import tokenize
+
+        self.step, self.array, self._journal = step, array, journal
+        self._lazy = data.map_blocks(
+            _write_block,
+            target=array,
+            offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
+            name=f"write-{WRITTEN[step]}-{tokenize(data.name, str(array.store))}",
+            dtype=bool,
+            meta=np.empty((0,) * data.ndim, bool),
+            chunks=tuple((1,) * n for n in data.numblocks),
+        )
+
+    def is_written(self, index: Index) -> bool:
+        """Whether the journal says that a block is finished."""
+        return self._unit(index) in self._journal
+
+    def write(self, indices: Sequence[Index], done: Callable[[Index], None]) -> None:
+        """Compute and write some blocks; ``done`` is called after each was journaled."""
+
+        def finished(index: Index) -> None:
+            self._journal.finish(self._unit(index))
+            done(index)
+
+        compute_blocks(self._lazy, indices, finished)
+
+    def _unit(self, index: Index) -> str:
+        return f"{self.step} {index[1]} {index[2]}"
+
+
+def create_tiles(tiles: xr.DataArray, path: Path, dtype: str) -> Any:
+    """Create the zarr array of tile predictions, or open the one that is there."""
     # The first block's size: the last one may be larger, and then holds two chunks.
     # Mean and spread lie in chunks of their own, so that one is read without the other.
     sides = (sizes[0] for sizes in tiles.data.chunks[1:3])
     chunks = (1, *sides, *tiles.shape[3:5], *(1 for _ in tiles.shape[5:]))
-    array = _create("tiles", tiles, path, chunks, dtype, np.nan)
-    needed = needed_blocks(ink.data, tiles.data)
-    _write_blocks("predict", tiles.data, array, needed, journal, progress)
-    return array
+    return _create("tiles", tiles, path, chunks, dtype, np.nan)
 
 
-def store_ink(ink: xr.DataArray, path: Path, dtype: str, journal: Journal, progress: bool) -> None:
-    """Write the blocks of ink that the journal lacks."""
+def create_ink(ink: xr.DataArray, path: Path, dtype: str) -> tuple[Any, tuple[int, int, int]]:
+    """Create the zarr array of ink, or open the one that is there; return it and its blocks."""
     sides = [min(BLOCK, n) if n else 1 for n in ink.shape[1:]]
     if "block" in ink.attrs:
         sides = [min(step, n) for step, n in zip(ink.attrs["block"], ink.shape[1:], strict=True)]
-    array = _create("ink", ink, path, (1, *sides), dtype, 0)
-    data = ink.data.rechunk((ink.shape[0], *sides))
-    indices = [(0, i, j) for j in range(data.numblocks[2]) for i in range(data.numblocks[1])]
-    _write_blocks("blend", data, array, indices, journal, progress)
-
-
-def _write_blocks(
-    step: str,
-    data: da.Array,
-    array: Any,
-    indices: Sequence[Index],
-    journal: Journal,
-    progress: bool,
-) -> None:
-    """Write blocks of ``data`` to the zarr array, each once, and journal them."""
-    from dask.base import tokenize
-
-    todo = [i for i in indices if _unit(step, i) not in journal]
-    finished = len(indices) - len(todo)
-    writer = data.map_blocks(
-        _write_block,
-        target=array,
-        offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
-        name=f"write-{WRITTEN[step]}-{tokenize(data.name, str(array.store))}",
-        dtype=bool,
-        meta=np.empty((0,) * data.ndim, bool),
-        chunks=tuple((1,) * n for n in data.numblocks),
-    )
-    with show_progress(step, len(indices), "blocks", done=finished, enabled=progress) as meter:
-
-        def done(index: Index) -> None:
-            journal.finish(_unit(step, index))
-            meter.advance()
-
-        compute_blocks(writer, todo, done)
-
-
-def _unit(step: str, index: Index) -> str:
-    """Return the journal's name of a block."""
-    return f"{step} {index[1]} {index[2]}"
+    return _create("ink", ink, path, (1, *sides), dtype, 0), (ink.shape[0], sides[0], sides[1])
 
 
 def _write_block(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.geometry import TileAxis
+from s5engine.infer.execute import Index
 from s5engine.infer.graph import BLEND_STEP, PREDICT_STEP, tiles_array
 from s5engine.infer.tiles import STATISTICS
 
@@ -52,16 +53,44 @@ def recover_tiles(ink: xr.DataArray) -> xr.DataArray | None:
     return tiles_array(data, {k: v for k, v in attrs.items() if k not in _OF_BLENDING}, axes)
 
 
-def needed_blocks(ink: da.Array, tiles: da.Array) -> list[tuple[int, ...]]:
-    """Return the blocks of ``tiles`` that ``ink`` is made from, down the columns first.
+def needed_tiles(ink: da.Array, tiles: str | None) -> dict[Index, frozenset[Index]]:
+    """Return which blocks of tile predictions each block of ink is made from.
 
-    Columns are the shorter way across a segment: neighbours that share borders come together.
+    Parameters
+    ----------
+    ink : dask Array
+        Ink from stored predictions, see `replace_tiles`; its graph holds no volume.
+    tiles : str or None
+        What the predictions are called in its graph; None if it holds none.
+
+    Returns
+    -------
+    dict of block index to frozenset of block index
+        In the order in which ink is written: down the columns, the shorter way across a segment, so
+        that neighbours that share borders come together.
     """
     from dask.core import flatten
 
-    culled = ink.dask.cull(set(flatten(ink.__dask_keys__())))
-    found = {key[1:] for key in culled.to_dict() if key[0] == tiles.name}
-    return sorted(found, key=lambda index: (index[2], index[1]))
+    keys = sorted(flatten(ink.__dask_keys__()), key=lambda key: down_columns(key[1:]))
+    if tiles is None:
+        return {key[1:]: frozenset() for key in keys}
+    needs = ink.dask.cull(set(keys)).get_all_dependencies()
+    found: dict[Any, frozenset[Index]] = {}
+
+    def below(key: Any) -> frozenset[Index]:
+        if key not in found:
+            mine = isinstance(key, tuple) and key[0] == tiles
+            found[key] = (
+                frozenset([key[1:]]) if mine else frozenset().union(*map(below, needs[key]))
+            )
+        return found[key]
+
+    return {key[1:]: below(key) for key in keys}
+
+
+def down_columns(index: Index) -> tuple[int, int]:
+    """Return what blocks (window, y, x, …) are sorted by to go down the columns."""
+    return index[2], index[1]
 
 
 def replace_tiles(ink: xr.DataArray, tiles: xr.DataArray, stored: Any) -> xr.DataArray:

@@ -1,0 +1,124 @@
+"""Predict and blend in turns: ink is written as soon as all the tiles that reach into it are there.
+
+A run that takes days can then be looked at after minutes, and what is blended is read back while
+it may still be in the disk's cache.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from s5engine.console import Meter
+from s5engine.console import progress as show_progress
+from s5engine.infer.execute import Index, group_size
+from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
+from s5engine.infer.surgery import down_columns, needed_tiles, replace_tiles
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from s5engine.store.progress import Journal
+
+#: What is predicted is blended about as often as this, seconds.
+_TURN_SECONDS = 60.0
+#: Blocks of the first turn, before it is known how long one takes.
+_FIRST_TURN = 2
+
+
+class Turns:
+    """The work of a run that is left to do, and how it is done.
+
+    Parameters
+    ----------
+    ink : (window, y, x) DataArray
+        Lazy ink.
+    tiles : DataArray or None
+        The predictions inside it, see `recover_tiles`; None if there are none to keep.
+    folder : Path
+        Of the run: ``tiles.zarr`` and ``ink.zarr`` are made, or gone on with.
+    dtype : str
+        How they are stored.
+    journal : Journal
+    """
+
+    def __init__(
+        self, ink: xr.DataArray, tiles: xr.DataArray | None, folder: Path, dtype: str,
+        journal: Journal,
+    ) -> None:  # fmt: skip
+        self.seconds = {"predict": 0.0, "blend": 0.0}
+        self._predict: BlockWriter | None = None
+        if tiles is not None:
+            stored = create_tiles(tiles, folder / "tiles.zarr", dtype)
+            self._predict = BlockWriter("predict", tiles.data, stored, journal)
+            ink = replace_tiles(ink, tiles, stored)
+        array, blocks = create_ink(ink, folder / "ink.zarr", dtype)
+        data = ink.data.rechunk(blocks)
+        self._blend = BlockWriter("blend", data, array, journal)
+        needs = needed_tiles(data, None if tiles is None else tiles.data.name)
+        self._tiles = sorted(frozenset().union(*needs.values()), key=down_columns)
+        self._waiting = {
+            block: {tile for tile in wanted if not self._is_predicted(tile)}
+            for block, wanted in needs.items()
+            if not self._blend.is_written(block)
+        }
+        self._blocks = len(needs)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Blocks of each step in all, those that were done before included."""
+        return {"predict": len(self._tiles), "blend": self._blocks}
+
+    def run(self, *, progress: bool) -> None:
+        """Do all of it."""
+        todo = [tile for tile in self._tiles if not self._is_predicted(tile)]
+        if todo and self._predict is not None:
+            done = len(self._tiles) - len(todo)
+            with show_progress("predict", len(self._tiles), "blocks", done=done,
+                               enabled=progress) as meter:  # fmt: skip
+                for turn in self._turns(todo):
+                    self._predict_and_blend(self._predict, turn, meter)
+        left = list(self._waiting)
+        with show_progress("blend", self._blocks, "blocks", done=self._blocks - len(left),
+                           enabled=progress and bool(left)) as meter:  # fmt: skip
+            self._blend_blocks(left, meter)
+
+    def _predict_and_blend(self, writer: BlockWriter, turn: Sequence[Index], meter: Meter) -> None:
+        started = time.monotonic()
+        writer.write(turn, lambda _: meter.advance())
+        self.seconds["predict"] += time.monotonic() - started
+        for missing in self._waiting.values():
+            missing.difference_update(turn)
+        self._blend_blocks([block for block, missing in self._waiting.items() if not missing])
+
+    def _blend_blocks(self, blocks: Sequence[Index], meter: Meter | None = None) -> None:
+        started = time.monotonic()
+        self._blend.write(blocks, lambda _: None if meter is None else meter.advance())
+        for block in blocks:
+            del self._waiting[block]
+        self.seconds["blend"] += time.monotonic() - started
+
+    def _turns(self, todo: Sequence[Index]) -> Iterator[Sequence[Index]]:
+        """Yield what is predicted in each turn: as much as takes about a minute, a group at most.
+
+        A group alone bounds what dask holds at once.
+        """
+        start, size = 0, _FIRST_TURN
+        while start < len(todo):
+            least, most = group_size()
+            turn = todo[start : start + min(max(size, least), most)]
+            before = self.seconds["predict"]
+            yield turn
+            each = (self.seconds["predict"] - before) / len(turn)
+            size = int(_TURN_SECONDS / each) if each > 0 else most
+            start += len(turn)
+
+    def _is_predicted(self, tile: Index) -> bool:
+        return self._predict is None or self._predict.is_written(tile)
+
+
+def step_seconds(turns: Turns) -> dict[str, Any]:
+    """Return the seconds of each step, for the run's record."""
+    return {f"{step}_s": round(seconds, 3) for step, seconds in turns.seconds.items()}
