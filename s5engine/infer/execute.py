@@ -41,7 +41,8 @@ def compute_blocks(
     try:
         for start in range(0, len(indices), most):
             group = indices[start : start + most]
-            _compute_group({index: array.blocks[index] for index in group}, done)
+            near = _culled(array, group)
+            _compute_group({index: near.blocks[index] for index in group}, done)
     except BaseException:
         # Ctrl-C among them: what is at work in other threads ends after its present batch.
         stop_inference()
@@ -53,6 +54,23 @@ def group_size() -> tuple[int, int]:
     client = current_client()
     workers = 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
     return max(1, workers), max(GROUP, 2 * workers)
+
+
+def _culled(array: da.Array, indices: Sequence[Index]) -> da.Array:
+    """Return the array with only what some of its blocks are computed from.
+
+    dask works through all of a graph for each array that it optimizes: with the thousands of
+    blocks of a whole segment that took it most of a second for every block.
+    """
+    import dask.array as da
+    from dask.blockwise import optimize_blockwise
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    keys = [(array.name, *index) for index in indices]
+    needed = optimize_blockwise(array.dask, keys=keys).cull(set(keys)).to_dict()
+    # Culling renames layers; an array wants one that is called as it is.
+    graph = HighLevelGraph({array.name: MaterializedLayer(needed)}, {array.name: set()})
+    return da.Array(graph, array.name, array.chunks, dtype=array.dtype, meta=array._meta)
 
 
 def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None]) -> None:
