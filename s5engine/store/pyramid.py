@@ -120,6 +120,8 @@ def write_levels(
     """
     # Loaded before the base of the plan is measured, so that it counts them.
     import cv2  # noqa: F401
+    import dask.array  # noqa: F401
+    import xarray  # noqa: F401
     import zarr  # noqa: F401
 
     base = find_base(path)
