@@ -106,22 +106,24 @@ def title(
 
 
 @app.command()
-def info(volume: Annotated[str, typer.Argument(help="A store, folder or address.")]) -> None:
-    """Say what a volume is, from its metadata alone."""
-    import s5engine as s5
-    from s5engine.budget import format_bytes
+def info(
+    volume: Annotated[str, typer.Argument(help="A store, folder or address; or a run's folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for a contact sheet and a histogram as well."),
+    ] = None,
+) -> None:
+    """Say what a volume or a run is, from its metadata alone; with -o, draw it too."""
+    from s5engine.cli_info import run_lines, volume_lines
 
-    opened = s5.open_volume(volume)
-    layers = opened.layer.values
-    typer.echo(f"segment   {opened.attrs.get('segment')}")
-    typer.echo(f"source    {opened.attrs.get('source')}")
-    typer.echo(f"layers    {len(layers)}: {layers[0]}…{layers[-1]}")
-    typer.echo(f"y         {int(opened.y[0])}…{int(opened.y[-1])} ({opened.sizes['y']} px)")
-    typer.echo(f"x         {int(opened.x[0])}…{int(opened.x[-1])} ({opened.sizes['x']} px)")
-    typer.echo(f"pixels    {opened.dtype}, {format_bytes(opened.nbytes)}")
-    typer.echo(f"blocks    {opened.data.npartitions} of {opened.data.chunksize}")
-    typer.echo(f"contrast  {opened.attrs.get('contrast') or 'none'}")
-    typer.echo(f"parts     {', '.join(str(n) for n in s5.parts(opened))}")
+    is_run = "://" not in volume and (Path(volume) / "run.json").exists()
+    for name, value in run_lines(volume) if is_run else volume_lines(volume):
+        typer.echo(f"{name:<10}{value}")
+    if out is not None:
+        from s5engine.view.glance import write_glance
+
+        for path in write_glance(volume, out):
+            typer.echo(path)
 
 
 @app.command()

@@ -94,13 +94,15 @@ class PyramidPlan:
 
     def arithmetic(self) -> str:
         """Return the sum that makes the projected peak, as text."""
+        block, piece, chunk = map(
+            format_bytes, (self.block_bytes, self.piece_bytes, self.source_chunk)
+        )
+        size = f"{self.layers} × {self.height} × {BLOCK_WIDTH} px × {self.dtype.itemsize} B"
         return (
             f"{format_bytes(self.base)} that the process has now"
-            f" + {self.threads} × {KEPT_BY_ALLOCATOR:g} × ("
-            f"{1 + ENCODE_COPIES:g} × {format_bytes(self.block_bytes)} of block ({self.layers} × {self.height} × {BLOCK_WIDTH} px × {self.dtype.itemsize} B)"
-            f" + {1 + self.copies:g} × {format_bytes(self.piece_bytes)} halved at a time"
-            f" + {2 * CHUNKS_READ} × {format_bytes(self.source_chunk)} of chunk)"
-            f" = {format_bytes(self.projected_peak)}"
+            f" + {self.threads} × {KEPT_BY_ALLOCATOR:g} × ({1 + ENCODE_COPIES:g} × {block} of block"
+            f" ({size}) + {1 + self.copies:g} × {piece} halved at a time"
+            f" + {2 * CHUNKS_READ} × {chunk} of chunk) = {format_bytes(self.projected_peak)}"
         )
 
 
