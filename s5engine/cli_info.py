@@ -39,7 +39,8 @@ def run_lines(folder: str) -> Iterator[Line]:
     yield "run", run.directory
     yield "state", "finished" if run.completed else f"unfinished: blocks done {run.blocks_done}"
     for name in ("segment", "source", "checkpoint", "device", "precision"):
-        yield name, settings.get(name)
+        if settings.get(name):
+            yield name, settings[name]
     yield "windows", ", ".join(str(n) for n in settings.get("written_windows", ()))
     y0, y1, x0, x1 = settings["written_box"]
     yield "y", f"{y0}…{y1 - 1} ({y1 - y0} px)"

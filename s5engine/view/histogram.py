@@ -12,9 +12,7 @@ _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 768, 220, 70, 44, 40, 24
 _PAPER, _INK, _BAR, _LINE = 255, 20, 110, 205
 
 
-def write_histogram(
-    panels: Sequence[tuple[str, np.ndarray]], top: float, path: Path
-) -> Path:  # fmt: skip
+def write_histogram(panels: Sequence[tuple[str, np.ndarray]], top: float, path: Path) -> Path:
     """Write histograms under each other as a PNG, each under its caption.
 
     Parameters
@@ -42,7 +40,13 @@ def write_histogram(
             pen.line([(_LEFT, y), (_LEFT + _WIDTH, y)], fill=_LINE)
             pen.text((_LEFT - 8, y), f"{100 * scale * part / 4:.2g} %", _INK, font, anchor="rm")
             pen.line([(x, zero), (x, zero + 5)], fill=_INK)
-            pen.text((x, zero + 8), f"{top * part / 4:g}", _INK, font, anchor="ma")
+            pen.text(
+                (x, zero + 8),
+                f"{round(top * part / 4, 2 if top <= 1 else None):g}",
+                _INK,
+                font,
+                anchor="ma",
+            )
         edges = _LEFT + np.linspace(0, _WIDTH, len(counts) + 1).round().astype(int)
         for left, right, value in zip(edges, edges[1:], share, strict=False):
             high = round(min(value / scale, 1) * _HEIGHT)
