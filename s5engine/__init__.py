@@ -122,6 +122,13 @@ def __getattr__(name: str) -> object:
     return value
 
 
+def load_ipython_extension(shell: object) -> None:
+    """Show our arrays with a thumbnail: what ``%load_ext s5engine`` in a notebook calls."""
+    from s5engine.view.notebook import register
+
+    register(shell)
+
+
 def __dir__() -> list[str]:
     """Return the public names."""
     return [*__all__, "__version__"]
