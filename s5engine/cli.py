@@ -106,22 +106,24 @@ def title(
 
 
 @app.command()
-def info(volume: Annotated[str, typer.Argument(help="A store, folder or address.")]) -> None:
-    """Say what a volume is, from its metadata alone."""
-    import s5engine as s5
-    from s5engine.budget import format_bytes
+def info(
+    volume: Annotated[str, typer.Argument(help="A store, folder or address; or a run's folder.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for a contact sheet and a histogram as well."),
+    ] = None,
+) -> None:
+    """Say what a volume or a run is, from its metadata alone; with -o, draw it too."""
+    from s5engine.cli_info import run_lines, volume_lines
 
-    opened = s5.open_volume(volume)
-    layers = opened.layer.values
-    typer.echo(f"segment   {opened.attrs.get('segment')}")
-    typer.echo(f"source    {opened.attrs.get('source')}")
-    typer.echo(f"layers    {len(layers)}: {layers[0]}…{layers[-1]}")
-    typer.echo(f"y         {int(opened.y[0])}…{int(opened.y[-1])} ({opened.sizes['y']} px)")
-    typer.echo(f"x         {int(opened.x[0])}…{int(opened.x[-1])} ({opened.sizes['x']} px)")
-    typer.echo(f"pixels    {opened.dtype}, {format_bytes(opened.nbytes)}")
-    typer.echo(f"blocks    {opened.data.npartitions} of {opened.data.chunksize}")
-    typer.echo(f"contrast  {opened.attrs.get('contrast') or 'none'}")
-    typer.echo(f"parts     {', '.join(str(n) for n in s5.parts(opened))}")
+    is_run = "://" not in volume and (Path(volume) / "run.json").exists()
+    for name, value in run_lines(volume) if is_run else volume_lines(volume):
+        typer.echo(f"{name:<12}{value}")
+    if out is not None:
+        from s5engine.view.glance import write_glance
+
+        for path in write_glance(volume, out):
+            typer.echo(path)
 
 
 @app.command()
@@ -134,6 +136,9 @@ def fetch(
     zarr_format: Annotated[
         Literal["3", "2"], typer.Option(help="2 is for older tools, VC3D among them.")
     ] = "3",
+    no_pyramid: Annotated[
+        bool, typer.Option("--no-pyramid", help="Without the coarser levels for viewers.")
+    ] = False,
     budget: Budget = None,
     fresh: Fresh = False,
 ) -> None:
@@ -142,9 +147,23 @@ def fetch(
 
     s5.ingest(
         address_of(source), store, layers=numbers(layers), box=box_of(crop), resume=not fresh,
-        budget=budget, zarr_format=2 if zarr_format == "2" else 3,
+        budget=budget, zarr_format=2 if zarr_format == "2" else 3, pyramid=not no_pyramid,
     )  # fmt: skip
     typer.echo(store)
+
+
+@app.command()
+@in_threads
+def pyramid(
+    store: Annotated[Path, typer.Argument(help="A store that fetch made, or a run's folder.")],
+    budget: Budget = None,
+    fresh: Fresh = False,
+) -> None:
+    """Add coarser levels to a volume or a run's ink, for viewers; resumable."""
+    import s5engine as s5
+
+    for level in s5.write_pyramid(store, budget=budget, resume=not fresh):
+        typer.echo(f"1:{level.attrs['reduction']} {' × '.join(map(str, level.shape))}")
 
 
 @app.command()

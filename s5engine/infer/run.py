@@ -27,6 +27,7 @@ from s5engine.infer.stored import BLOCK, open_stored, plain_value
 from s5engine.infer.surgery import recover_tiles, verbs_after_blend
 from s5engine.infer.turns import Turns, step_seconds
 from s5engine.store.progress import Journal, read_units
+from s5engine.store.pyramid import write_levels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -142,8 +143,8 @@ def write_run(
     ink : (window, y, x) DataArray
         From `predict_ink` (sliced or not) or `blend`; in memory works too.
     directory : str or Path
-        Folder of the run: ``ink.zarr``, ``tiles.zarr``, ``npy_files/``, ``visualizations/``,
-        ``overview.png`` and ``run.json``.
+        Folder of the run: ``ink.zarr`` with its pyramid, ``tiles.zarr``, ``npy_files/``,
+        ``visualizations/``, ``overview.png`` and ``run.json``.
     formats : sequence of {"zarr", "npy", "png"}
         What to leave there. Without ``"zarr"`` the zarr stores, which the run itself needs while
         it works, are removed at the end.
@@ -217,6 +218,8 @@ def _write(
     record["blocks"] = turns.counts
     write_record(folder, record)
     turns.run(progress=progress)
+    if "zarr" in settings["formats"]:  # else the ink is removed at the end
+        write_levels(folder / "ink.zarr", progress=progress)
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,

@@ -1,0 +1,56 @@
+"""The pictures of `s5 info`: from a coarse level or square by square, the same means and counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from s5engine.cli import app
+from s5engine.store.pyramid import open_pyramid, write_pyramid
+from s5engine.view import shrink as module
+from s5engine.view.glance import write_glance
+from s5engine.view.shrink import count_values, pick_level, shrink
+from support import noise, volume_of
+from unit.store.test_pyramid import ink_store, volume_store
+
+
+@pytest.mark.parametrize("square", [7, 1024])
+def test_shrinking_is_the_plain_mean_in_squares_or_whole(
+    square: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SQUARE", square)
+    data = noise((2, 31, 50))
+    small = shrink(volume_of(data), 20)  # by 3
+    assert small.shape == (2, 11, 17)
+    for y, x in np.ndindex(11, 17):
+        mean = data[:, 3 * y : 3 * y + 3, 3 * x : 3 * x + 3].mean(axis=(1, 2))
+        np.testing.assert_allclose(small[:, y, x], mean, rtol=1e-6)
+    counts = count_values(volume_of(data), 256, 256.0)
+    np.testing.assert_array_equal(counts, np.bincount(data.ravel(), minlength=256))
+
+
+def test_the_coarsest_level_that_is_large_enough_is_taken(tmp_path: Path) -> None:
+    store = volume_store(tmp_path)
+    write_pyramid(store, progress=False)
+    levels = open_pyramid(store)
+    assert pick_level(levels, 900).attrs["reduction"] == 4  # 1,125 px wide
+    assert pick_level(levels, 10_000).attrs["reduction"] == 1
+
+
+@pytest.mark.parametrize("kind", ["volume", "ink"])
+def test_info_draws_a_sheet_and_a_histogram(tmp_path: Path, kind: str) -> None:
+    store = volume_store(tmp_path) if kind == "volume" else ink_store(tmp_path)
+    sheet, histogram = write_glance(store, tmp_path / "out")
+    for path in (sheet, histogram):
+        picture = np.asarray(Image.open(path))
+        assert picture.std() > 20
+        assert max(picture.shape) <= 2000
+    if kind == "volume":  # white paper but for the bars: about 40 % of the noise is empty
+        told = CliRunner().invoke(app, ["info", str(store), "-o", str(tmp_path / "again")])
+        assert told.exit_code == 0, told.output
+        assert "pyramid     none" in told.output
+        assert (tmp_path / "again" / "histogram.png").read_bytes() == histogram.read_bytes()
