@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
     from s5engine.store.ingest import ingest as ingest
+    from s5engine.store.pyramid import open_pyramid as open_pyramid
+    from s5engine.store.pyramid import write_pyramid as write_pyramid
     from s5engine.store.split import split as split
     from s5engine.store.volume import open_volume as open_volume
     from s5engine.train.augment import AugmentSettings as AugmentSettings
@@ -82,6 +84,7 @@ _HOMES = {
     "load_checkpoint": "model.ink_model",
     "lookup_table": "ops.contrast",
     "masked_dice_bce": "train.losses",
+    "open_pyramid": "store.pyramid",
     "open_run": "infer.run",
     "open_tileset": "train.tileset",
     "open_volume": "store.volume",
@@ -100,6 +103,7 @@ _HOMES = {
     "train": "train",
     "wrap_model": "model.wrap",
     "write_picture": "view.picture",
+    "write_pyramid": "store.pyramid",
     "write_run": "infer.run",
     "write_sheet": "view.picture",
 }

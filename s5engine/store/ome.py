@@ -75,18 +75,7 @@ class VolumeRecord:
         multiscales = {
             "name": self.segment,
             "axes": [{"name": name, "type": "space"} for name in "zyx"],
-            "datasets": [
-                {
-                    "path": LEVEL,
-                    "coordinateTransformations": [
-                        {"type": "scale", "scale": [1.0, 1.0, 1.0]},
-                        {
-                            "type": "translation",
-                            "translation": [float(self.layers[0]), float(y0), float(x0)],
-                        },
-                    ],
-                }
-            ],
+            "datasets": [dataset(LEVEL, (1, 1, 1), (self.layers[0], y0, x0))],
         }
         if self.zarr_format == 2:
             return {"multiscales": [{"version": "0.4", **multiscales}], KEY: own}
@@ -134,21 +123,98 @@ def read_record(attributes: Mapping[str, Any], where: str) -> VolumeRecord | Non
         ) from error
 
 
+@dataclass(frozen=True)
+class Level:
+    """One level of an image: its path in the group, and its scale if it is told (else empty)."""
+
+    path: str
+    scale: tuple[float, ...]
+
+
+def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what is said of the first image, if anything is."""
+    ome = attributes.get("ome", attributes)
+    scales = ome.get("multiscales") if isinstance(ome, Mapping) else None
+    if not isinstance(scales, Sequence) or not scales or not isinstance(scales[0], Mapping):
+        return None
+    return scales[0]
+
+
 def level_zero(attributes: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
     """Return the path of the full-resolution array and the names of its axes, if they are told.
 
     Understands OME-NGFF from 0.1 (no axes, or plain names) to 0.5; None without multiscales.
     """
-    ome = attributes.get("ome", attributes)
-    scales = ome.get("multiscales") if isinstance(ome, Mapping) else None
-    if not isinstance(scales, Sequence) or not scales or not isinstance(scales[0], Mapping):
+    told, levels = _multiscale(attributes), read_levels(attributes)
+    if told is None or not levels:
         return None
-    datasets = scales[0].get("datasets")
-    if not isinstance(datasets, Sequence) or not datasets or "path" not in datasets[0]:
-        return None
-    axes = scales[0].get("axes", ())
+    axes = told.get("axes", ())
     names = tuple(str(a.get("name", "")) if isinstance(a, Mapping) else str(a) for a in axes)
-    return str(datasets[0]["path"]).strip("/"), names
+    return levels[0].path, names
+
+
+def read_levels(attributes: Mapping[str, Any]) -> list[Level]:
+    """Return the levels of the first image, finest first; none without multiscales."""
+    told = _multiscale(attributes)
+    datasets = told.get("datasets") if told is not None else None
+    if not isinstance(datasets, Sequence):
+        return []
+    found = [d for d in datasets if isinstance(d, Mapping) and "path" in d]
+    return [Level(str(d["path"]).strip("/"), _scale(d)) for d in found]
+
+
+def _scale(dataset: Mapping[str, Any]) -> tuple[float, ...]:
+    for transform in dataset.get("coordinateTransformations") or ():
+        if isinstance(transform, Mapping) and isinstance(transform.get("scale"), Sequence):
+            return tuple(float(v) for v in transform["scale"])
+    return ()
+
+
+def list_level(
+    attributes: Mapping[str, Any],
+    zarr_format: int,
+    name: str,
+    axes: Sequence[tuple[str, str]],
+    path: str,
+    *,
+    scale: Sequence[float],
+    translation: Sequence[float],
+) -> dict[str, Any]:
+    """Return a group's attributes with one more level; the image begins with its first one."""
+    told = dict(_multiscale(attributes) or {"name": name, "datasets": []})
+    told["axes"] = [{"name": axis, "type": kind} for axis, kind in axes]
+    # What the coarser levels are made by: y and x halved, layers never.
+    told["type"] = "mean"
+    kept = [d for d in told["datasets"] if d["path"] != path]
+    told["datasets"] = [*kept, dataset(path, scale, translation)]
+    return _with_multiscale(attributes, told, zarr_format)
+
+
+def unlist_levels(attributes: Mapping[str, Any], zarr_format: int) -> dict[str, Any]:
+    """Return a group's attributes with the full resolution as its only level."""
+    told = dict(_multiscale(attributes) or {})
+    if told:
+        told["datasets"] = told["datasets"][:1]
+    return _with_multiscale(attributes, told, zarr_format)
+
+
+def _with_multiscale(
+    attributes: Mapping[str, Any], told: Mapping[str, Any], zarr_format: int
+) -> dict[str, Any]:
+    if zarr_format == 2:
+        return {**attributes, "multiscales": [{"version": "0.4", **told}]}
+    return {**attributes, "ome": {"version": "0.5", "multiscales": [told]}}
+
+
+def dataset(path: str, scale: Sequence[float], translation: Sequence[float]) -> dict[str, Any]:
+    """Return what multiscales metadata say of one level: pixel · scale + translation."""
+    return {
+        "path": path,
+        "coordinateTransformations": [
+            {"type": "scale", "scale": [float(v) for v in scale]},
+            {"type": "translation", "translation": [float(v) for v in translation]},
+        ],
+    }
 
 
 def axis_order(shape: Sequence[int], names: Sequence[str]) -> tuple[int, int, int]:

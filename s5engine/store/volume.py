@@ -13,6 +13,7 @@ from s5engine.store import parts_tree
 from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
 
 if TYPE_CHECKING:
+    import dask.array as da
     import xarray as xr
     import zarr
 
@@ -137,7 +138,19 @@ def _check_pixels(array: zarr.Array[Any], where: str) -> None:
 def _as_volume(
     array: zarr.Array[Any], names: Sequence[str], record: VolumeRecord | None, where: str
 ) -> xr.DataArray:
-    """Wrap the array lazily: squeeze, order the axes, name them."""
+    """Wrap the array lazily and name its axes."""
+    data = lazy_layers(array, names)
+    if record is None:
+        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
+    y0, _, x0, _ = record.box
+    volume = label_volume(
+        data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
+    )
+    return volume.assign_attrs(fingerprint=record.fingerprint)
+
+
+def lazy_layers(array: zarr.Array[Any], names: Sequence[str]) -> da.Array:
+    """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units."""
     import dask.array as da
 
     kept = _squeezed(array.shape)
@@ -158,14 +171,7 @@ def _as_volume(
     data = data.squeeze(axis=gone) if gone else data
     data = data if order == (0, 1, 2) else data.transpose(order)
     native = array.dtype.newbyteorder("=")
-    data = data if native == array.dtype else data.astype(native)
-    if record is None:
-        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
-    y0, _, x0, _ = record.box
-    volume = label_volume(
-        data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
-    )
-    return volume.assign_attrs(fingerprint=record.fingerprint)
+    return data if native == array.dtype else data.astype(native)
 
 
 def _squeezed(shape: Sequence[int]) -> list[int]:

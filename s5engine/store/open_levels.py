@@ -1,0 +1,135 @@
+"""Open a pyramid: the levels of a volume or of a run's ink, lazily, finest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine.store.files import is_remote, open_zarr_node
+from s5engine.store.halve import centres
+from s5engine.store.levels import INK, INK_LEVELS, LEVEL_BLOCK
+from s5engine.store.ome import Level, level_zero, read_levels, read_record
+from s5engine.store.volume import lazy_layers, open_volume
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+    from s5engine.source.address import StorageOptions
+
+
+def open_pyramid(
+    store: str | Path,
+    *,
+    storage_options: StorageOptions | None = None,
+    partial: bool = False,
+) -> list[xr.DataArray]:
+    """Open the levels of a volume or of a run's ink, lazily, finest first.
+
+    Parameters
+    ----------
+    store : str or Path
+        Whatever `open_volume` takes (others' OME-Zarr with levels among it), a run's folder, or
+        its ``ink.zarr``; an address works as well.
+    storage_options : mapping, optional
+        Passed to fsspec for an address.
+    partial : bool
+        Open an unfinished store too, and levels that are not whole yet and therefore not listed;
+        what is not there reads as 0.
+
+    Returns
+    -------
+    list of (layer | window, y, x) DataArray, dask-backed
+        The first is the full resolution, as `open_volume` or `Run.ink` gives it; a store without
+        coarser levels gives it alone. ``y`` and ``x`` of level l are the centres of its pixels in
+        segment pixels, y0 + (i + 0.5) · 2^l − 0.5; ``attrs["reduction"]`` is 2^l.
+
+    Raises
+    ------
+    StoreError
+        If nothing is there, it is unfinished, or it is not a volume.
+    """
+    import zarr
+
+    place = store
+    if not is_remote(store) and (Path(store) / "ink.zarr").is_dir():
+        place = Path(store) / "ink.zarr"
+    node = open_zarr_node(place, storage_options)
+    names: tuple[str, ...] = ("z", "y", "x")
+    if isinstance(node, zarr.Group) and INK in node:
+        full = _open_ink(node)
+    else:
+        full = open_volume(place, storage_options=storage_options, partial=partial)
+        told = level_zero(dict(node.attrs)) if isinstance(node, zarr.Group) else None
+        names = told[1] if told else ()
+    levels = [full.assign_attrs(reduction=1)]
+    if not isinstance(node, zarr.Group):
+        return levels
+    first, *coarser = read_levels(dict(node.attrs)) or [Level("", ())]
+    if partial and (begun := _begun(node)):
+        first, coarser = Level("", (1.0, 1.0, 1.0)), begun
+    for level in coarser:
+        array = node.get(level.path)
+        if isinstance(array, zarr.Array):
+            levels.append(_open_level(full, array, names, first.scale, level.scale))
+    return levels
+
+
+def _open_ink(group: zarr.Group) -> xr.DataArray:
+    """Return the full resolution of a run's ink."""
+    import dask.array as da
+    import xarray as xr
+
+    array: Any = group[INK]
+    dims = ("window", "y", "x")
+    places = {dim: np.asarray(group[dim][:]) for dim in dims if dim in group}  # type: ignore[index]
+    data = da.from_array(array, chunks=array.chunks, inline_array=True)
+    return xr.DataArray(data, dims=dims, coords=places, name=INK, attrs=dict(array.attrs))
+
+
+def _begun(group: zarr.Group) -> list[Level]:
+    """Return the levels of a store of ours that are there, whole or not."""
+    if INK not in group and read_record(dict(group.attrs), "") is None:
+        return []
+    folder = f"{INK_LEVELS}/" if INK in group else ""
+    found, number = [], 1
+    while (path := f"{folder}{number}") in group:
+        found.append(Level(path, (1.0, 2.0**number, 2.0**number)))
+        number += 1
+    return found
+
+
+def _open_level(
+    full: xr.DataArray,
+    array: zarr.Array[Any],
+    names: Sequence[str],
+    base_scale: Sequence[float],
+    scale: Sequence[float],
+) -> xr.DataArray:
+    """Return a coarser level with the places of its pixels."""
+    import dask.array as da
+    import xarray as xr
+
+    if full.dims[0] == "window":
+        data = da.from_array(array, chunks=(1, LEVEL_BLOCK, LEVEL_BLOCK), inline_array=True)
+    else:
+        data = lazy_layers(array, names)
+    coords, ratios = {}, []
+    for axis, (dim, letter) in enumerate(zip(full.dims, "zyx", strict=True)):
+        lowered = [name.lower() for name in names]
+        place = lowered.index(letter) if letter in lowered else len(scale)
+        if place < min(len(scale), len(base_scale)) and base_scale[place] > 0:
+            ratio = scale[place] / base_scale[place]
+        else:
+            ratio = float(round(full.shape[axis] / data.shape[axis]))
+        ratios.append(ratio)
+        values = full[dim].values
+        if axis or data.shape[0] != full.shape[0]:
+            step = (values[-1] - values[0]) / max(len(values) - 1, 1) if len(values) > 1 else 1.0
+            values = centres(float(values[0]), float(step), ratio, data.shape[axis])
+        coords[dim] = values
+    attrs = {**full.attrs, "reduction": round(ratios[1])}
+    return xr.DataArray(data, dims=full.dims, coords=coords, name=full.name, attrs=attrs)

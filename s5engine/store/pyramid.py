@@ -1,0 +1,297 @@
+"""Pyramids: coarser levels of a volume or of a run's ink, as OME-Zarr multiscales.
+
+Each level is made from the one before it, block by block; a block is whole shards or chunks, so
+that nothing is ever written twice or read while it is half there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from itertools import islice, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from s5engine import console
+from s5engine.budget import current_rss, resolve_budget
+from s5engine.errors import InvalidArgumentError, StoreError
+from s5engine.store.create import remove_strays
+from s5engine.store.halve import halve
+from s5engine.store.levels import (
+    Base,
+    add_to_list,
+    block_heights,
+    create_levels,
+    find_base,
+    full_resolution,
+    is_image,
+    listed_levels,
+    open_levels,
+    remove_levels,
+    resolve_store,
+)
+from s5engine.store.open_levels import open_pyramid as open_pyramid
+from s5engine.store.progress import Journal
+from s5engine.store.pyramid_plan import BLOCK_WIDTH, PyramidPlan, plan_pyramid
+
+if TYPE_CHECKING:
+    import xarray as xr
+    import zarr
+
+#: Rows of a block of a volume that are halved at a time, px: with all layers they are large.
+_PIECE = 128
+#: A block of a level: first layer or window, rows, first column.
+_Block = tuple[int, int, int, int]
+
+
+def write_pyramid(
+    store: str | Path,
+    *,
+    budget: int | str | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> list[xr.DataArray]:
+    """Add coarser levels to a store: y and x halved by mean until the longer side is ≤ 1024 px.
+
+    Layers and windows are never reduced. Killed at any moment, the same call goes on where it was;
+    a level is listed in the OME-Zarr metadata when all of it is there.
+
+    Parameters
+    ----------
+    store : str or Path
+        A volume that `ingest` made, a run's folder or its ``ink.zarr``.
+    budget : int or str, optional
+        Memory that this process may use, bytes or a text such as ``"4 GiB"``; 60 % of the machine's
+        by default.
+    resume : bool
+        Keep the levels that are there, and go on with unfinished ones. False makes all afresh.
+    progress : bool
+        Show how far it is.
+
+    Returns
+    -------
+    list of (layer | window, y, x) DataArray
+        What `open_pyramid` gives.
+
+    Raises
+    ------
+    BudgetError
+        If not even the smallest block fits into the budget.
+    StoreError
+        If the store is not one of ours, is unfinished, or cannot be written.
+    """
+    path = resolve_store(store)
+    record = path.parent / "run.json"
+    if path.name == "ink.zarr" and record.exists() and not _is_completed(record):
+        raise StoreError(
+            f"The run in {path.parent} is not finished; its pyramid is made at its end.",
+            "The same command that began it lets it go on.",
+        )
+    write_levels(path, budget=budget, resume=resume, progress=progress)
+    return open_pyramid(path)
+
+
+def _is_completed(record: Path) -> bool:
+    try:
+        return bool(json.loads(record.read_text(encoding="utf-8")).get("completed"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(f"The run's record {record} cannot be read: {error}.") from error
+
+
+def write_levels(
+    path: Path, *, budget: int | str | None, resume: bool = True, progress: bool = True
+) -> None:
+    """Do what `write_pyramid` does, for a caller that knows that the full resolution is whole."""
+    # Loaded before the base of the plan is measured, so that it counts them.
+    import cv2  # noqa: F401
+    import zarr  # noqa: F401
+
+    base = find_base(path)
+    size = resolve_budget(budget)
+    if resume and len(listed_levels(base)) == len(base.shapes) and not _needs_listing(base):
+        return
+    try:
+        with Journal.open(_journal_path(path), {}, resume=resume) as journal:
+            remove_strays(path)
+            if not resume:
+                remove_levels(base)
+            _write_missing(base, size, journal, progress)
+            journal.remove()
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(
+            f"The pyramid of {path} cannot be written: {error.strerror or error}.",
+            "Make room or check the rights, then run the same command to go on.",
+        ) from error
+
+
+def _needs_listing(base: Base) -> bool:
+    """Return whether the store does not call itself an image yet: a run's ink at first."""
+    return base.is_ink and not is_image(base)
+
+
+def _journal_path(path: Path) -> Path:
+    """Return where the journal of an unfinished pyramid is: beside the store."""
+    return path.with_name(f"{path.name}.pyramid.journal")
+
+
+def _write_missing(base: Base, budget: int, journal: Journal, progress: bool) -> None:
+    """Make each level that the metadata do not list, and list it."""
+    if _needs_listing(base):
+        add_to_list(base, 0)
+    if not base.shapes:
+        return
+    found = open_levels(base)
+    plan = _plan(base, block_heights(base, found[1] if found else ()), budget)
+    token, arrays = found or create_levels(base, plan.height)
+    done = set(listed_levels(base))
+    source = full_resolution(base)
+    todo = []
+    for number, target in enumerate(arrays, start=1):
+        if base.level(number) not in done:
+            todo.append((number, source, target))
+        source = target
+    units = {
+        number: [(_unit(token, number, b), b) for b in _blocks(target.shape, plan)]
+        for number, _, target in todo
+    }
+    total = sum(map(len, units.values()))
+    made = sum(unit in journal for named in units.values() for unit, _ in named)
+    with console.progress("pyramid", total, "blocks", done=made, enabled=progress) as meter:
+        for number, source, target in todo:
+            named = [(unit, b) for unit, b in units[number] if unit not in journal]
+            for unit in _made(source, target, named, plan):
+                journal.finish(unit)
+                meter.advance()
+            add_to_list(base, number)
+
+
+def _plan(base: Base, heights: Sequence[int], budget: int) -> PyramidPlan:
+    return plan_pyramid(
+        1 if base.is_ink else base.shape[0],
+        base.dtype.itemsize,
+        source_chunk=int(np.prod(base.chunks, dtype=np.int64)) * base.dtype.itemsize,
+        heights=heights,
+        # Chunks of ink are large: each is read once for all that is made of it.
+        piece=None if base.is_ink else _PIECE,
+        base=current_rss(),
+        budget=budget,
+    )
+
+
+def _unit(token: str, number: int, block: _Block) -> str:
+    """Return the journal's name of a block; the levels' token is part of it."""
+    return " ".join(map(str, (token, number, *block)))
+
+
+def _blocks(shape: tuple[int, ...], plan: PyramidPlan) -> list[_Block]:
+    layers, height, width = shape
+    rows = [(y, min(y + plan.height, height)) for y in range(0, height, plan.height)]
+    places = product(range(0, layers, plan.layers), rows, range(0, width, BLOCK_WIDTH))
+    return [(layer, y0, y1, x0) for layer, (y0, y1), x0 in places]
+
+
+def _made(
+    source: zarr.Array[Any],
+    target: zarr.Array[Any],
+    named: Sequence[tuple[str, _Block]],
+    plan: PyramidPlan,
+) -> Iterator[str]:
+    """Make blocks, as many at a time as the plan allows; yield the name of each written one."""
+    waiting = iter(named)
+    running: dict[Future[None], str] = {}
+    with ThreadPoolExecutor(plan.threads, "s5-pyramid") as threads:
+        try:
+            while True:
+                for unit, block in islice(waiting, plan.threads - len(running)):
+                    running[threads.submit(_make, source, target, block, plan)] = unit
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    future.result()
+                    yield running.pop(future)
+        finally:
+            for future in running:
+                future.cancel()
+
+
+def _make(
+    source: zarr.Array[Any], target: zarr.Array[Any], block: _Block, plan: PyramidPlan
+) -> None:
+    """Halve what a block is made of, some rows at a time, and write it whole."""
+    layer, y0, y1, x0 = block
+    x1 = min(x0 + BLOCK_WIDTH, target.shape[2])
+    layers = slice(layer, min(layer + plan.layers, target.shape[0]))
+    pixels = np.empty((layers.stop - layer, y1 - y0, x1 - x0), target.dtype)
+    for y in range(y0, y1, plan.piece):
+        rows = slice(y, min(y + plan.piece, y1))
+        pixels[:, y - y0 : rows.stop - y0] = _halved(source, layers, rows, slice(x0, x1))
+    target[layers, y0:y1, x0:x1] = pixels
+
+
+def _halved(source: zarr.Array[Any], layers: slice, rows: slice, columns: slice) -> np.ndarray:
+    """Return the given place of the level after ``source``."""
+    pixels: Any = source[
+        layers, 2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop
+    ]
+    return halve(np.asarray(pixels))
+
+
+def reduce_block(store: str | Path, rows: slice, columns: slice) -> None:
+    """Bring a finished block of a run's ink into all coarser levels, so that a going run is seen.
+
+    The levels are made at the first call and not listed in the metadata: ``open_pyramid(store,
+    partial=True)`` opens them, 0 where nothing is yet. Blocks may have any size and place, and
+    come in any order, from several threads or processes: once all have come, every level is what
+    `write_pyramid` makes, which lists it.
+
+    Parameters
+    ----------
+    store : str or Path
+        A run's folder or its ``ink.zarr``.
+    rows, columns : slice
+        What is finished, pixels of the stored array (from 0), all windows.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the store is not ink, or the block is not inside it.
+    StoreError
+        If nothing is there, or it cannot be written.
+    """
+    base = find_base(resolve_store(store))
+    (y0, y1, _), (x0, x1, _) = rows.indices(base.shape[1]), columns.indices(base.shape[2])
+    if not base.is_ink or y0 >= y1 or x0 >= x1:
+        raise InvalidArgumentError(
+            f"A block of ink is reduced, not {rows} × {columns} of {base.path} {base.shape}."
+        )
+    if not base.shapes:
+        return
+    with _alone(base):
+        found = open_levels(base) or create_levels(base, base.heights[0])
+        source = full_resolution(base)
+        for target in found[1]:
+            # What reaches into the block at all: its neighbours come from the level before.
+            y0, y1, x0, x1 = y0 // 2, -(-y1 // 2), x0 // 2, -(-x1 // 2)
+            pixels = _halved(source, slice(None), slice(y0, y1), slice(x0, x1))
+            target[:, y0:y1, x0:x1] = pixels
+            source = target
+
+
+@contextmanager
+def _alone(base: Base) -> Iterator[None]:
+    """Keep other threads and processes from changing the same chunks meanwhile."""
+    # A file that is never replaced; the lock goes with its descriptor.
+    descriptor = os.open(base.path / base.array / "zarr.json", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

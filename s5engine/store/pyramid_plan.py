@@ -1,0 +1,136 @@
+"""How a pyramid will be made: blocks of one level that fit the memory budget. Pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from s5engine.budget import format_bytes
+from s5engine.errors import BudgetError
+from s5engine.store.plan import ENCODE_COPIES
+
+#: Side of a chunk of a level that is read one layer at a time, px.
+LEVEL_CHUNK = 256
+#: Width of a block, px: that of a shard.
+BLOCK_WIDTH = 1024
+#: Heights that a block may have, px, best first: higher ones are fewer files.
+BLOCK_HEIGHTS = (1024, 512, 256)
+#: Chunks that zarr decodes at a time, each once as it is stored and once decoded.
+CHUNKS_READ = 10
+#: Memory of one halving ÷ pixels that it reads: of real numbers there are row sums (½), sums (¼)
+#: and, if they are float16, all of it as float32.
+HALVING_COPIES = 2.75
+
+
+@dataclass(frozen=True)
+class PyramidPlan:
+    """The blocks that a level is made in, and what memory that takes at most.
+
+    Attributes
+    ----------
+    layers : int
+        Layers, or windows, of one block.
+    height : int
+        Rows of a block, px. For a volume this is the height of a shard.
+    piece : int
+        Rows of a block that are read and halved at a time, px.
+    itemsize : int
+        Bytes per pixel.
+    source_chunk : int
+        Bytes of the largest chunk that is decoded.
+    threads : int
+        Blocks that are made at a time.
+    base, budget : int
+        Bytes that the process holds already, and that may be used in all.
+    """
+
+    layers: int
+    height: int
+    piece: int
+    itemsize: int
+    source_chunk: int
+    threads: int
+    base: int
+    budget: int
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block."""
+        return self.layers * self.height * BLOCK_WIDTH * self.itemsize
+
+    @property
+    def piece_bytes(self) -> int:
+        """Bytes of the pixels from which some rows of a block are made."""
+        return self.layers * 2 * self.piece * 2 * BLOCK_WIDTH * self.itemsize
+
+    @property
+    def thread_bytes(self) -> int:
+        """Bytes that one block takes while it is made: itself, encoded, and what it is made of."""
+        block = (1 + ENCODE_COPIES) * self.block_bytes
+        piece = (1 + HALVING_COPIES) * self.piece_bytes
+        return int(block + piece) + 2 * CHUNKS_READ * self.source_chunk
+
+    @property
+    def projected_peak(self) -> int:
+        """Largest resident memory of the process while it is at work, bytes."""
+        return self.base + self.threads * self.thread_bytes
+
+    @property
+    def fits(self) -> bool:
+        """Whether the projected peak stays within the budget."""
+        return self.projected_peak <= self.budget
+
+    def arithmetic(self) -> str:
+        """Return the sum that makes the projected peak, as text."""
+        return (
+            f"{format_bytes(self.base)} that the process has now"
+            f" + {self.threads} × ({1 + ENCODE_COPIES:g} × {format_bytes(self.block_bytes)} of"
+            f" block ({self.layers} × {self.height} × {BLOCK_WIDTH} px × {self.itemsize} B)"
+            f" + {1 + HALVING_COPIES:g} × {format_bytes(self.piece_bytes)} halved at a time"
+            f" + {2 * CHUNKS_READ} × {format_bytes(self.source_chunk)} of chunk)"
+            f" = {format_bytes(self.projected_peak)}"
+        )
+
+
+def plan_pyramid(
+    layers: int,
+    itemsize: int,
+    *,
+    source_chunk: int,
+    heights: Sequence[int],
+    piece: int | None,
+    base: int,
+    budget: int,
+) -> PyramidPlan:
+    """Choose the highest blocks, two at a time or one, whose projected peak fits the budget.
+
+    Parameters
+    ----------
+    layers, itemsize, source_chunk : int
+        See `PyramidPlan`.
+    heights : sequence of int
+        Heights to choose from; one if the levels are there already.
+    piece : int or None
+        Rows of a block that are halved at a time; None for all of them.
+    budget, base : int
+        Bytes that may be used in all, and that the process holds already.
+
+    Raises
+    ------
+    BudgetError
+        If not even one of the lowest blocks fits; with the arithmetic and what would do.
+    """
+    plans = [
+        PyramidPlan(layers, h, min(piece or h, h), itemsize, source_chunk, threads, base, budget)
+        for h in heights
+        for threads in (2, 1)
+    ]
+    for plan in plans:
+        if plan.fits:
+            return plan
+    least = min(plans, key=lambda plan: plan.projected_peak)
+    enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
+    raise BudgetError(
+        f"The pyramid does not fit into {format_bytes(budget)}: {least.arithmetic()}.",
+        f'Give a budget of at least "{enough} MiB".',
+    )
