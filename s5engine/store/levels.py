@@ -226,6 +226,11 @@ def create_levels(base: Base, height: int) -> tuple[str, list[zarr.Array[Any]]]:
     return token, arrays[::-1]
 
 
+def forget_token(level: zarr.Array[Any]) -> None:
+    """Take the token out of a finished pyramid's finest level: equal stores have equal files."""
+    level.attrs.put({name: value for name, value in level.attrs.items() if name != KEY})
+
+
 def remove_levels(base: Base) -> None:
     """Take the levels out of the metadata, then from the disk."""
     import zarr
