@@ -134,6 +134,9 @@ def fetch(
     zarr_format: Annotated[
         Literal["3", "2"], typer.Option(help="2 is for older tools, VC3D among them.")
     ] = "3",
+    no_pyramid: Annotated[
+        bool, typer.Option("--no-pyramid", help="Without the coarser levels for viewers.")
+    ] = False,
     budget: Budget = None,
     fresh: Fresh = False,
 ) -> None:
@@ -142,9 +145,23 @@ def fetch(
 
     s5.ingest(
         address_of(source), store, layers=numbers(layers), box=box_of(crop), resume=not fresh,
-        budget=budget, zarr_format=2 if zarr_format == "2" else 3,
+        budget=budget, zarr_format=2 if zarr_format == "2" else 3, pyramid=not no_pyramid,
     )  # fmt: skip
     typer.echo(store)
+
+
+@app.command()
+@in_threads
+def pyramid(
+    store: Annotated[Path, typer.Argument(help="A store that fetch made, or a run's folder.")],
+    budget: Budget = None,
+    fresh: Fresh = False,
+) -> None:
+    """Add coarser levels to a volume or a run's ink, for viewers; resumable."""
+    import s5engine as s5
+
+    for level in s5.write_pyramid(store, budget=budget, resume=not fresh):
+        typer.echo(f"1:{level.attrs['reduction']} {' × '.join(map(str, level.shape))}")
 
 
 @app.command()

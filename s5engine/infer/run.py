@@ -26,6 +26,7 @@ from s5engine.infer.record import RECORD_NAME, read_record, versions, write_reco
 from s5engine.infer.stored import BLOCK, open_stored, plain_value, store_ink, store_tiles
 from s5engine.infer.surgery import recover_tiles, replace_tiles, verbs_after_blend
 from s5engine.store.progress import Journal, read_units
+from s5engine.store.pyramid import write_levels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -141,8 +142,8 @@ def write_run(
     ink : (window, y, x) DataArray
         From `predict_ink` (sliced or not) or `blend`; in memory works too.
     directory : str or Path
-        Folder of the run: ``ink.zarr``, ``tiles.zarr``, ``npy_files/``, ``visualizations/``,
-        ``overview.png`` and ``run.json``.
+        Folder of the run: ``ink.zarr`` with its pyramid, ``tiles.zarr``, ``npy_files/``,
+        ``visualizations/``, ``overview.png`` and ``run.json``.
     formats : sequence of {"zarr", "npy", "png"}
         What to leave there. Without ``"zarr"`` the zarr stores, which the run itself needs while
         it works, are removed at the end.
@@ -221,6 +222,8 @@ def _write(
         times["predict_s"] = round(time.monotonic() - clock, 3)
     store_ink(lazy, folder / "ink.zarr", settings["dtype"], journal, progress)
     times["blend_s"] = round(time.monotonic() - clock - times.get("predict_s", 0), 3)
+    if "zarr" in settings["formats"]:  # else the ink is removed at the end
+        write_levels(folder / "ink.zarr", progress=progress)
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,

@@ -1,10 +1,8 @@
-"""The folder of a part's label files: where a run lies in it, its rows, and new files in place."""
+"""The folder of a part's label files: where a run lies in it, and its rows."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,38 +157,3 @@ class NearRows:
         self._held = np.concatenate([self._held[first - self._first :], more])
         self._first, self._taken = first, stop
         return near_drawn(self._held, self._margin)[start - first : stop - first]
-
-
-def move_in(made: Path, out: Path, names: Sequence[str]) -> list[Path]:
-    """Put finished files in their places; former ones stay as numbered backups.
-
-    Parameters
-    ----------
-    made, out : Path
-        Folders on one file system.
-    names : sequence of str
-        Files in ``made``, whole. All backups have the same, first free number: ``label.1.png``.
-
-    Returns
-    -------
-    list of Path
-        The backups.
-    """
-    number = 1
-    while any(_numbered(out / name, number).exists() for name in names):
-        number += 1
-    former = [out / name for name in names if (out / name).exists()]
-    backups = [_numbered(path, number) for path in former]
-    for path, backup in zip(former, backups, strict=True):
-        # Beside the file, which keeps its name until the new one takes it.
-        try:
-            os.link(path, backup)
-        except OSError:
-            shutil.copy2(path, backup)
-    for name in names:
-        (made / name).replace(out / name)
-    return backups
-
-
-def _numbered(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.stem}.{number}{path.suffix}")

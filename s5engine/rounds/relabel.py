@@ -18,7 +18,8 @@ from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.run import Run, open_run
 from s5engine.rounds.changes import Changes
 from s5engine.rounds.evidence import RunEvidence
-from s5engine.rounds.part_folder import NearRows, PartFolder, Rows, find_part, move_in
+from s5engine.rounds.part_folder import NearRows, PartFolder, Rows, find_part
+from s5engine.store.backups import move_in
 from s5engine.store.png import GrayPng
 from s5engine.train.labelled import IGNORE, LABEL, MASK
 from s5engine.train.relabel import Drawn, Mask, Proposal, RelabelRule, propose

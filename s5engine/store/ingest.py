@@ -22,8 +22,9 @@ from s5engine.store.create import (
 )
 from s5engine.store.files import is_remote
 from s5engine.store.ome import VolumeRecord, ZarrFormat
-from s5engine.store.plan import BandPlan, in_flight, plan_ingest, row_bands
+from s5engine.store.plan import CHUNK, BandPlan, in_flight, plan_ingest, row_bands
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
+from s5engine.store.pyramid import plan_levels, write_levels
 from s5engine.store.volume import open_volume
 from s5engine.store.write_bands import write_bands
 
@@ -46,6 +47,7 @@ def ingest(
     storage_options: StorageOptions | None = None,
     zarr_format: ZarrFormat = 3,
     progress: bool = True,
+    pyramid: bool = True,
 ) -> xr.DataArray:
     """Copy the layers of a source into a chunked store, and open it.
 
@@ -73,6 +75,8 @@ def ingest(
         3: OME-Zarr 0.5 with shards. 2: OME-Zarr 0.4 with plain chunks, as older viewers read it.
     progress : bool
         Show how far it is.
+    pyramid : bool
+        Add coarser levels to the store when it is complete, as `write_pyramid` does.
 
     Returns
     -------
@@ -95,20 +99,30 @@ def ingest(
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
+    if pyramid:
+        import cv2  # noqa: F401
+
     from s5engine.source.stack import open_stack
 
     path = _target(store, zarr_format)
-    size = resolve_budget(budget)
+    size, held = resolve_budget(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:
         wanted = _wanted(stack, as_box(box, *stack.shape), zarr_format)
         found = find_record(path)
         if found is not None and resume:
             check_same(found, wanted, path)
+        if pyramid:  # what would not fit at the end is refused now
+            plan_levels(
+                len(wanted.layers), np.dtype(wanted.dtype), (len(wanted.layers), CHUNK, CHUNK),
+                base=held, budget=size,
+            )  # fmt: skip
         if found is None or not found.complete or not resume:
             plan = _plan(stack, wanted, size, found.band_height if found and resume else None)
             _fill(stack, path, wanted, plan, found, resume=resume, progress=progress)
         else:  # killed between the last line of the journal and its end
             journal_path(path).unlink(missing_ok=True)
+    if pyramid:
+        write_levels(path, budget=size, held=held, progress=progress)
     volume = open_volume(path)
     if progress:
         console.say(

@@ -18,7 +18,15 @@ import numpy as np
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.store.files import is_remote, open_zarr_node
 from s5engine.store.halve import level_shapes
-from s5engine.store.ome import KEY, LEVEL, list_level, read_levels, read_record, unlist_levels
+from s5engine.store.ome import (
+    KEY,
+    LEVEL,
+    channel_names,
+    list_level,
+    read_levels,
+    read_record,
+    unlist_levels,
+)
 from s5engine.store.plan import CHUNK
 from s5engine.store.pyramid_plan import BLOCK_HEIGHTS, BLOCK_WIDTH, LEVEL_CHUNK
 
@@ -57,6 +65,8 @@ class Base:
         Coordinates of the first pixel, and the distances of two, segment pixels.
     name : str
         What the image is called.
+    windows : tuple of int
+        First layers of ink's windows.
     """
 
     path: Path
@@ -70,6 +80,7 @@ class Base:
     first: tuple[float, float, float]
     step: tuple[float, float, float]
     name: str
+    windows: tuple[int, ...] = ()
 
     @property
     def is_ink(self) -> bool:
@@ -164,18 +175,24 @@ def _ink_base(path: Path, group: zarr.Group) -> Base:
         (windows, height, width), array.dtype, array.chunks, 3,
         (0.0, places[0][0], places[1][0]), (1.0, places[0][1], places[1][1]),
         f"ink of {segment}" if segment else "ink",
+        tuple(int(n) for n in _coordinates(group, "window", windows)),
     )  # fmt: skip
 
 
 def _places(group: zarr.Group, dim: str) -> tuple[float, float]:
     """Return the first coordinate along ``dim`` and the mean distance of two."""
-    import zarr
-
-    found = group.get(dim)
-    values = np.asarray(found[:]) if isinstance(found, zarr.Array) else np.zeros(1)
+    values = _coordinates(group, dim, 1)
     if len(values) < 2:
         return float(values[0]), 1.0
     return float(values[0]), float(values[-1] - values[0]) / (len(values) - 1)
+
+
+def _coordinates(group: zarr.Group, dim: str, count: int) -> np.ndarray:
+    """Return the coordinates along ``dim``; without any, those from 0."""
+    import zarr
+
+    found = group.get(dim)
+    return np.asarray(found[:]) if isinstance(found, zarr.Array) else np.arange(count)
 
 
 def _array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
@@ -226,6 +243,11 @@ def create_levels(base: Base, height: int) -> tuple[str, list[zarr.Array[Any]]]:
     return token, arrays[::-1]
 
 
+def forget_token(level: zarr.Array[Any]) -> None:
+    """Take the token out of a finished pyramid's finest level: equal stores have equal files."""
+    level.attrs.put({name: value for name, value in level.attrs.items() if name != KEY})
+
+
 def remove_levels(base: Base) -> None:
     """Take the levels out of the metadata, then from the disk."""
     import zarr
@@ -271,6 +293,8 @@ def add_to_list(base: Base, number: int) -> None:
     changed = list_level(
         dict(group.attrs), base.zarr_format, base.name, base.axes, path, **base.transform(number)
     )
+    if base.windows:
+        changed["ome"]["omero"] = channel_names([f"window {n}" for n in base.windows])
     group.update_attributes(changed)
 
 

@@ -190,6 +190,16 @@ def list_level(
     return _with_multiscale(attributes, told, zarr_format)
 
 
+def channel_names(names: Sequence[str]) -> dict[str, Any]:
+    """Return what viewers are told of the windows of ink: their names, and that ink is 0…1."""
+    window = {"min": 0, "max": 1, "start": 0, "end": 1}
+    channels = [
+        {"label": name, "color": "FFFFFF", "active": number == 0, "window": window}
+        for number, name in enumerate(names)
+    ]
+    return {"channels": channels, "rdefs": {"model": "greyscale"}}
+
+
 def unlist_levels(attributes: Mapping[str, Any], zarr_format: int) -> dict[str, Any]:
     """Return a group's attributes with the full resolution as its only level."""
     told = dict(_multiscale(attributes) or {})

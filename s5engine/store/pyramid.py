@@ -29,6 +29,7 @@ from s5engine.store.levels import (
     block_heights,
     create_levels,
     find_base,
+    forget_token,
     full_resolution,
     is_image,
     listed_levels,
@@ -38,14 +39,14 @@ from s5engine.store.levels import (
 )
 from s5engine.store.open_levels import open_pyramid as open_pyramid
 from s5engine.store.progress import Journal
-from s5engine.store.pyramid_plan import BLOCK_WIDTH, PyramidPlan, plan_pyramid
+from s5engine.store.pyramid_plan import BLOCK_HEIGHTS, BLOCK_WIDTH, PyramidPlan, plan_pyramid
 
 if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
 #: Rows of a block of a volume that are halved at a time, px: with all layers they are large.
-_PIECE = 128
+_PIECES = (128, 64)
 #: A block of a level: first layer or window, rows, first column.
 _Block = tuple[int, int, int, int]
 
@@ -105,9 +106,18 @@ def _is_completed(record: Path) -> bool:
 
 
 def write_levels(
-    path: Path, *, budget: int | str | None, resume: bool = True, progress: bool = True
+    path: Path,
+    *,
+    budget: int | str | None = None,
+    held: int | None = None,
+    resume: bool = True,
+    progress: bool = True,
 ) -> None:
-    """Do what `write_pyramid` does, for a caller that knows that the full resolution is whole."""
+    """Do what `write_pyramid` does, for a caller that knows that the full resolution is whole.
+
+    ``held`` are the bytes that the process had before it began to fill the store: what it took for
+    that is used again.
+    """
     # Loaded before the base of the plan is measured, so that it counts them.
     import cv2  # noqa: F401
     import zarr  # noqa: F401
@@ -115,13 +125,15 @@ def write_levels(
     base = find_base(path)
     size = resolve_budget(budget)
     if resume and len(listed_levels(base)) == len(base.shapes) and not _needs_listing(base):
+        # Killed between its last line and its end.
+        _journal_path(path).unlink(missing_ok=True)
         return
     try:
         with Journal.open(_journal_path(path), {}, resume=resume) as journal:
             remove_strays(path)
             if not resume:
                 remove_levels(base)
-            _write_missing(base, size, journal, progress)
+            _write_missing(base, current_rss() if held is None else held, size, journal, progress)
             journal.remove()
     except OSError as error:
         if isinstance(error, StoreError):
@@ -142,14 +154,17 @@ def _journal_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.pyramid.journal")
 
 
-def _write_missing(base: Base, budget: int, journal: Journal, progress: bool) -> None:
+def _write_missing(base: Base, held: int, budget: int, journal: Journal, progress: bool) -> None:
     """Make each level that the metadata do not list, and list it."""
     if _needs_listing(base):
         add_to_list(base, 0)
     if not base.shapes:
         return
     found = open_levels(base)
-    plan = _plan(base, block_heights(base, found[1] if found else ()), budget)
+    plan = plan_levels(
+        base.shape[0], base.dtype, base.chunks, is_ink=base.is_ink,
+        heights=block_heights(base, found[1] if found else ()), base=held, budget=budget,
+    )  # fmt: skip
     token, arrays = found or create_levels(base, plan.height)
     done = set(listed_levels(base))
     source = full_resolution(base)
@@ -171,17 +186,35 @@ def _write_missing(base: Base, budget: int, journal: Journal, progress: bool) ->
                 journal.finish(unit)
                 meter.advance()
             add_to_list(base, number)
+    forget_token(arrays[0])
 
 
-def _plan(base: Base, heights: Sequence[int], budget: int) -> PyramidPlan:
+def plan_levels(
+    layers: int,
+    dtype: np.dtype,
+    chunks: tuple[int, ...],
+    *,
+    is_ink: bool = False,
+    heights: Sequence[int] = BLOCK_HEIGHTS,
+    base: int,
+    budget: int,
+) -> PyramidPlan:
+    """Return how the levels of a store with such chunks will be made; see `plan_pyramid`.
+
+    Raises
+    ------
+    BudgetError
+        If not even the smallest block fits.
+    """
+    dtype = np.dtype(dtype)
     return plan_pyramid(
-        1 if base.is_ink else base.shape[0],
-        base.dtype.itemsize,
-        source_chunk=int(np.prod(base.chunks, dtype=np.int64)) * base.dtype.itemsize,
+        1 if is_ink else layers,
+        dtype,
+        source_chunk=int(np.prod(chunks, dtype=np.int64)) * dtype.itemsize,
         heights=heights,
         # Chunks of ink are large: each is read once for all that is made of it.
-        piece=None if base.is_ink else _PIECE,
-        base=current_rss(),
+        pieces=() if is_ink else _PIECES,
+        base=base,
         budget=budget,
     )
 

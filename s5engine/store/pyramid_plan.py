@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from s5engine.budget import format_bytes
 from s5engine.errors import BudgetError
 from s5engine.store.plan import ENCODE_COPIES
@@ -17,9 +19,9 @@ BLOCK_WIDTH = 1024
 BLOCK_HEIGHTS = (1024, 512, 256)
 #: Chunks that zarr decodes at a time, each once as it is stored and once decoded.
 CHUNKS_READ = 10
-#: Memory of one halving ÷ pixels that it reads: of real numbers there are row sums (½), sums (¼)
-#: and, if they are float16, all of it as float32.
-HALVING_COPIES = 2.75
+#: Memory of one halving ÷ pixels that it reads, by kind and bytes: a copy with the border repeated
+#: (1) and the result (¼); of real numbers row sums (½) too, and float16 is added as float32.
+HALVING_COPIES = {"u": 1.25, "f4": 1.75, "f2": 4.75, "f8": 1.75}
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class PyramidPlan:
         Rows of a block, px. For a volume this is the height of a shard.
     piece : int
         Rows of a block that are read and halved at a time, px.
-    itemsize : int
-        Bytes per pixel.
+    dtype : dtype
+        Of the pixels.
     source_chunk : int
-        Bytes of the largest chunk that is decoded.
+        Bytes of a chunk that is decoded.
     threads : int
         Blocks that are made at a time.
     base, budget : int
@@ -47,7 +49,7 @@ class PyramidPlan:
     layers: int
     height: int
     piece: int
-    itemsize: int
+    dtype: np.dtype
     source_chunk: int
     threads: int
     base: int
@@ -56,18 +58,24 @@ class PyramidPlan:
     @property
     def block_bytes(self) -> int:
         """Bytes of one block."""
-        return self.layers * self.height * BLOCK_WIDTH * self.itemsize
+        return self.layers * self.height * BLOCK_WIDTH * self.dtype.itemsize
 
     @property
     def piece_bytes(self) -> int:
         """Bytes of the pixels from which some rows of a block are made."""
-        return self.layers * 2 * self.piece * 2 * BLOCK_WIDTH * self.itemsize
+        return self.layers * 2 * self.piece * 2 * BLOCK_WIDTH * self.dtype.itemsize
+
+    @property
+    def copies(self) -> float:
+        """What halving some pixels takes beside them, in their own bytes."""
+        kind = self.dtype.kind
+        return HALVING_COPIES["u" if kind == "u" else f"{kind}{self.dtype.itemsize}"]
 
     @property
     def thread_bytes(self) -> int:
         """Bytes that one block takes while it is made: itself, encoded, and what it is made of."""
         block = (1 + ENCODE_COPIES) * self.block_bytes
-        piece = (1 + HALVING_COPIES) * self.piece_bytes
+        piece = (1 + self.copies) * self.piece_bytes
         return int(block + piece) + 2 * CHUNKS_READ * self.source_chunk
 
     @property
@@ -85,8 +93,8 @@ class PyramidPlan:
         return (
             f"{format_bytes(self.base)} that the process has now"
             f" + {self.threads} × ({1 + ENCODE_COPIES:g} × {format_bytes(self.block_bytes)} of"
-            f" block ({self.layers} × {self.height} × {BLOCK_WIDTH} px × {self.itemsize} B)"
-            f" + {1 + HALVING_COPIES:g} × {format_bytes(self.piece_bytes)} halved at a time"
+            f" block ({self.layers} × {self.height} × {BLOCK_WIDTH} px × {self.dtype.itemsize} B)"
+            f" + {1 + self.copies:g} × {format_bytes(self.piece_bytes)} halved at a time"
             f" + {2 * CHUNKS_READ} × {format_bytes(self.source_chunk)} of chunk)"
             f" = {format_bytes(self.projected_peak)}"
         )
@@ -94,11 +102,11 @@ class PyramidPlan:
 
 def plan_pyramid(
     layers: int,
-    itemsize: int,
+    dtype: np.dtype,
     *,
     source_chunk: int,
     heights: Sequence[int],
-    piece: int | None,
+    pieces: Sequence[int] = (),
     base: int,
     budget: int,
 ) -> PyramidPlan:
@@ -106,12 +114,12 @@ def plan_pyramid(
 
     Parameters
     ----------
-    layers, itemsize, source_chunk : int
+    layers, dtype, source_chunk :
         See `PyramidPlan`.
     heights : sequence of int
         Heights to choose from; one if the levels are there already.
-    piece : int or None
-        Rows of a block that are halved at a time; None for all of them.
+    pieces : sequence of int
+        Rows of a block that may be halved at a time, best first; all of them if none are given.
     budget, base : int
         Bytes that may be used in all, and that the process holds already.
 
@@ -120,10 +128,10 @@ def plan_pyramid(
     BudgetError
         If not even one of the lowest blocks fits; with the arithmetic and what would do.
     """
+    choices = [(h, min(p, h), t) for h in heights for p in pieces or (h,) for t in (2, 1)]
     plans = [
-        PyramidPlan(layers, h, min(piece or h, h), itemsize, source_chunk, threads, base, budget)
-        for h in heights
-        for threads in (2, 1)
+        PyramidPlan(layers, height, piece, dtype, source_chunk, threads, base, budget)
+        for height, piece, threads in choices
     ]
     for plan in plans:
         if plan.fits:
@@ -132,5 +140,5 @@ def plan_pyramid(
     enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
     raise BudgetError(
         f"The pyramid does not fit into {format_bytes(budget)}: {least.arithmetic()}.",
-        f'Give a budget of at least "{enough} MiB".',
+        f'Give a budget of at least "{enough} MiB", or do without the pyramid.',
     )

@@ -13,11 +13,11 @@ import zarr
 import s5engine as s5
 from s5engine.errors import BudgetError, InvalidArgumentError, StoreError
 from s5engine.store import halve as halving
-from s5engine.store import pyramid
+from s5engine.store import levels, pyramid, pyramid_plan
 from s5engine.store.halve import halve
 from s5engine.store.ingest import ingest
 from s5engine.store.pyramid import open_pyramid, reduce_block, write_pyramid
-from unit.store.segments import pixels, write_layers
+from unit.store.segments import files_of, pixels, write_layers
 
 #: Three levels; the first of them has three blocks along x.
 HEIGHT, WIDTH = 301, 4501
@@ -27,7 +27,8 @@ def volume_store(folder: Path, *, dtype: str = "uint8", zarr_format: Any = 3) ->
     data = pixels(2, HEIGHT, WIDTH, dtype)
     source = write_layers(folder / "seg", data, first=4)
     store = folder / "a.zarr"
-    ingest(source, store, zarr_format=zarr_format, progress=False, box=(1, HEIGHT, 3, WIDTH))
+    box = (1, HEIGHT, 3, WIDTH)
+    ingest(source, store, zarr_format=zarr_format, progress=False, box=box, pyramid=False)
     return store
 
 
@@ -168,8 +169,35 @@ def test_the_journal_of_other_levels_proves_nothing(
     monkeypatch.undo()
     # The store is made anew, with other pixels, while the journal beside it stays.
     write_layers(tmp_path / "seg", 255 - pixels(2, HEIGHT, WIDTH), first=4)
-    ingest(tmp_path / "seg", store, resume=False, progress=False)
+    ingest(tmp_path / "seg", store, resume=False, progress=False, pyramid=False)
     check_levels(write_pyramid(store, progress=False), 4)
+
+
+def test_ingest_ends_with_the_pyramid_and_its_levels_are_refused_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_layers(tmp_path / "seg", pixels(2, HEIGHT, WIDTH))
+    ingest(source, tmp_path / "a", progress=False)
+    check_levels(open_pyramid(tmp_path / "a"), 4)
+    with monkeypatch.context() as patch:  # it was killed before the last level
+        levels.remove_levels(levels.find_base(tmp_path / "a"))
+        patch.setattr(pyramid, "_make", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingest(source, tmp_path / "a", progress=False)
+    ingest(source, tmp_path / "a", progress=False)
+    check_levels(open_pyramid(tmp_path / "a"), 4)
+    monkeypatch.setattr(pyramid_plan, "ENCODE_COPIES", 1e6)
+    with pytest.raises(BudgetError, match="The pyramid does not fit"):
+        ingest(source, tmp_path / "b", progress=False, budget="2 GiB")
+    assert not (tmp_path / "b").exists()
+    ingest(source, tmp_path / "b", progress=False, budget="2 GiB", pyramid=False)
+
+
+def test_equal_stores_have_equal_files(tmp_path: Path) -> None:
+    source = write_layers(tmp_path / "seg", pixels(2, HEIGHT, WIDTH))
+    for name in "ab":
+        ingest(source, tmp_path / name, progress=False)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 
 
 def test_what_does_not_fit_the_budget_is_refused_with_the_sum(tmp_path: Path) -> None:
