@@ -75,6 +75,8 @@ class Page:
         stage = column(pictures, self.controls.readout, sizing_mode="stretch_both")
         self.doc.template = style.template()  # type: ignore[assignment]
         self.doc.title = f"{self.exhibit.segment} · s5 view"
+        # What the page's script writes to must belong to the document, or nobody hears of it.
+        self.x_range.tags = [self.screen, self.sketch.outbox]
         self.doc.add_root(row(self.controls.column(), stage, sizing_mode="stretch_both", spacing=0))
         self._wire_page(settings)
         self.screen.on_change("data", lambda name, old, new: self._moved())
