@@ -25,7 +25,8 @@ class Controls:
     """
 
     def __init__(self, exhibit: Exhibit, settings: ViewSettings, message: str) -> None:
-        from bokeh.models import Div, InlineStyleSheet
+        from bokeh.models import InlineStyleSheet
+        from bokeh.models.widgets import Div
 
         self._sheet = InlineStyleSheet(css=style.WIDGETS)
         self.readout = self._text(Div, "readout", "", style.READOUT, sizing_mode="stretch_width",
@@ -47,7 +48,7 @@ class Controls:
         return kind(name=name, stylesheets=[self._sheet], **sized)
 
     def _ink_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
-        from bokeh.models import Checkbox, Select, Slider
+        from bokeh.models.widgets import Checkbox, Select, Slider
 
         choices = exhibit.choices or ["mean"]
         show = settings.show if settings.show in choices else choices[0]
@@ -65,7 +66,7 @@ class Controls:
                                  width=half)  # fmt: skip
 
     def _surface_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
-        from bokeh.models import Slider
+        from bokeh.models.widgets import Slider
 
         layers = exhibit.layers or [0, 1]
         layer = settings.layer if settings.layer in layers else middle(layers)
@@ -75,7 +76,7 @@ class Controls:
                                 step=1, value=layer)  # fmt: skip
 
     def _other_widgets(self, settings: ViewSettings) -> None:
-        from bokeh.models import Button, Checkbox
+        from bokeh.models.widgets import Button, Checkbox
 
         third = _WIDE // 3 - 2
         self.overlays = {
@@ -90,7 +91,7 @@ class Controls:
         self.save_full = self._make(Button, "save_full", label="Full resolution", width=half)
 
     def _drawing_widgets(self) -> None:
-        from bokeh.models import Button, Checkbox, RadioButtonGroup, Slider
+        from bokeh.models.widgets import Button, Checkbox, RadioButtonGroup, Slider
 
         half = _WIDE // 2 - 3
         self.mode = self._make(RadioButtonGroup, "mode", labels=["Look", "Polygon", "Brush"],
@@ -106,7 +107,8 @@ class Controls:
     def column(self) -> Any:
         """Return all of it, top to bottom, without what there is nothing of."""
         from bokeh.layouts import column, row
-        from bokeh.models import Div, InlineStyleSheet
+        from bokeh.models import InlineStyleSheet
+        from bokeh.models.widgets import Div
 
         exhibit = self._exhibit
         titles = " and ".join(panel.title for panel in exhibit.panels)

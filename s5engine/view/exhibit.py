@@ -247,7 +247,8 @@ def _segment(panels: Sequence[Panel]) -> str:
             f"These show different segments: {', '.join(sorted(names))}.",
             "Show what belongs to one segment.",
         )
-    boxes = [_box(picture.origin, picture.shape) for picture in (*inks, *surfaces)]
+    shown: list[InkPicture | SurfacePicture] = [*inks, *surfaces]
+    boxes = [_box(picture.origin, picture.shape) for picture in shown]
     for box in boxes[1:]:
         if not _meet(boxes[0], box):
             raise InvalidArgumentError(

@@ -125,7 +125,7 @@ def open_labels(
         if place.is_dir():
             found = find_part(place, part_box, number)
             y0, x0 = part_box.y0 - found.place.y0, part_box.x0 - found.place.x0
-            part_box = Box(y0, y0 + found.shape[0], x0, x0 + found.shape[1])  # noqa: PLW2901
+            part_box = Box(y0, y0 + found.shape[0], x0, x0 + found.shape[1])
         parts[number] = Part(number, place, part_box)
     proposals = {}
     if proposal is not None:

@@ -82,7 +82,9 @@ class _MaskArray:
         self._lock = threading.Lock()
 
     def __getitem__(self, index: tuple[slice, slice, slice]) -> Gray:
-        spans = [part.indices(size)[:2] for part, size in zip(index[1:], self.shape[1:], strict=True)]
+        spans = [
+            part.indices(size)[:2] for part, size in zip(index[1:], self.shape[1:], strict=True)
+        ]
         (y0, y1), (x0, x1) = spans
         block = np.zeros((y1 - y0, x1 - x0), np.uint8)
         for number, part in enumerate(self._parts):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from s5engine.errors import S5Error
@@ -45,7 +44,7 @@ class Page:
         self._seen: Seen | None = None
         self._zoom = 1.0
         self._sent: dict[str, Wanted] = {}
-        self._lock = threading.Lock()
+        self._keys: dict[str, Any] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
         self._lay_out(settings)
@@ -58,8 +57,8 @@ class Page:
         from bokeh.models import ColumnDataSource, Range1d
 
         box = self.exhibit.box
-        self.x_range: Any = Range1d(box.x0 - 0.5, box.x1 - 0.5)
-        self.y_range: Any = Range1d(box.y1 - 0.5, box.y0 - 0.5)
+        self.x_range: Any = Range1d(start=box.x0 - 0.5, end=box.x1 - 0.5)
+        self.y_range: Any = Range1d(start=box.y1 - 0.5, end=box.y0 - 0.5)
         if settings.flip:
             self.x_range.start, self.x_range.end = self.x_range.end, self.x_range.start
         self.screen: Any = ColumnDataSource({k: [] for k in ("y0", "y1", "x0", "x1", "zoom")})
@@ -136,7 +135,8 @@ class Page:
         controls.whole.js_on_click(script("whole()"))
         controls.full.js_on_click(script("show(s5.view.x, s5.view.y, 1)"))
         events = {"mousemove": "readout(cb_obj)", "tap": "tap(cb_obj)", "doubletap": "close()",
-                  "panstart": "drag(cb_obj)", "pan": "drag(cb_obj)", "panend": "drop()"}  # fmt: skip
+                  "panstart": "drag(cb_obj)", "pan": "drag(cb_obj)",
+                  "panend": "drop()"}  # fmt: skip
         for plot in self.plots:
             for event, code in events.items():
                 plot.figure.js_on_event(event, script(code))
@@ -209,11 +209,9 @@ class Page:
         self.doc.add_next_tick_callback(lambda: self._put(place, wanted, pixels, whole))
 
     def _put(self, place: str, wanted: Wanted, pixels: Gray, whole: bool) -> None:
-        before = self._sent.get(place)
-        key = (wanted.key, wanted.picture.version, whole)
-        if before is not None and getattr(self, "_keys", {}).get(place) == key and whole:
-            return
-        self._keys: dict[str, Any] = {**getattr(self, "_keys", {}), place: key}
+        if whole and self._keys.get(place) == wanted.key:
+            return  # it is there already
+        self._keys[place] = wanted.key if whole else None
         self._sent[place] = wanted
         number, _, name = place.partition(" ")
         self.plots[int(number)].put(name, wanted, pixels)
@@ -282,7 +280,7 @@ def _still_goes(panel: Panel) -> bool:
 
 def _first_settings(doc: Document) -> tuple[ViewSettings, str]:
     """Return the settings in the page's address, and what is to be said of them."""
-    request = doc.session_context.request if doc.session_context is not None else None
+    request = getattr(doc.session_context, "request", None)
     try:
         return from_query(request.arguments if request is not None else {}), ""
     except S5Error as error:

@@ -131,13 +131,15 @@ class InkPicture:
 
 def combine(block: Pixels, choice: str) -> Pixels:
     """Return (window, y, x) ink as one (y, x) plane of float32, one plane in memory at a time."""
-    plane = block[0].astype(np.float32)
+    plane: Pixels = block[0].astype(np.float32)
     for other in block[1:]:
         if choice == MAX:
             np.maximum(plane, other, out=plane)
         else:
             plane += other
-    return plane / np.float32(len(block)) if choice == MEAN and len(block) > 1 else plane
+    if choice == MEAN and len(block) > 1:
+        plane /= np.float32(len(block))
+    return plane
 
 
 class SurfacePicture:
@@ -200,7 +202,8 @@ class SurfacePicture:
     def read(self, level: int, tile: Tile, choice: str) -> Pixels:
         """Return the layers of a tile that are decoded together, in the stored type."""
         block = self._levels[level].read(self._group(level, choice)[0], tile)
-        return block.astype(self.volume.dtype, copy=False)
+        kept: Pixels = block.astype(self.volume.dtype, copy=False)
+        return kept
 
     def show(self, kept: Pixels, level: int, choice: str) -> Gray:
         """Return one layer, contrasted, in 8 bits."""

@@ -139,8 +139,10 @@ def _gray_bands(panel: Panel, settings: ViewSettings, box: Box) -> Iterator[Gray
         for x in range(box.x0, box.x1, _COLUMNS):
             piece = Box(y, y + rows, x, min(x + _COLUMNS, box.x1))
             first, last = piece.x0 - box.x0, piece.x1 - box.x0
-            place = slice(box.width - last, box.width - first) if settings.flip else (
-                slice(first, last)
+            place = (
+                slice(box.width - last, box.width - first)
+                if settings.flip
+                else (slice(first, last))
             )
             band[:, place] = to_gray(_ink_block(panel, settings, piece))
         yield band

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -94,22 +97,27 @@ class Viewer:
             await http.close_all_connections()
 
 
-def _bind(port: int) -> list[Any]:
-    """Return sockets on 127.0.0.1."""
-    try:
-        from tornado.netutil import bind_sockets
-    except ImportError as error:
+def _bind(port: int) -> list[socket.socket]:
+    """Return the socket, on 127.0.0.1, as a list."""
+    if find_spec("bokeh") is None:
         raise MissingExtraError(
-            f"The viewer needs a package that is not installed: {error}.",
+            "The viewer needs Bokeh, which is not installed.",
             'Install it with `pip install "s5engine[view]"`.',
-        ) from error
+        )
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        return list(bind_sockets(port, address=ADDRESS))
+        if os.name != "nt":  # there it would let others take the port away
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((ADDRESS, port))
+        listening.listen(128)
+        listening.setblocking(False)
     except OSError as error:
+        listening.close()
         raise StoreError(
             f"Port {port} of this machine cannot be used: {error.strerror}.",
             "Choose another --port, or 0 for a free one.",
         ) from error
+    return [listening]
 
 
 def _application(make_page: Callable[[Document], None], port: int, frames: str) -> Any:

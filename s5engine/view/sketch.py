@@ -92,14 +92,13 @@ class Sketch:
         folder = inside(part.folder.parent, part.folder.name)
         proposal = labels.proposals.get(part.number)
         written = []
-        for kind in ("label", "ignore"):
+        kinds: tuple[Kind, ...] = ("label", "ignore")
+        for kind in kinds:
             shapes = [s for k, s in self.shapes if k == kind and _reach(s, part.box)]
             start = proposal / FILES[kind] if proposal is not None else None
             start = start if start is not None and start.exists() else None
             if shapes or start is not None:
-                written.append(
-                    write_drawing(folder, cast(Kind, kind), shapes, part.box, start=start)
-                )
+                written.append(write_drawing(folder, kind, shapes, part.box, start=start))
         return written
 
     def _reaches(self, box: Box) -> bool:

@@ -34,8 +34,8 @@ label, .bk-slider-title, .bk-input-group > label {{ color: {QUIET}; font-size: 1
   border-color: {ACCENT} !important; font-weight: 600; }}
 .noUi-target {{ background: {LINE}; border: 0; box-shadow: none; }}
 .noUi-connects, .noUi-connect {{ background: {LINE} !important; }}
-.noUi-handle {{ background: {ACCENT} !important; border: 0 !important; border-radius: 50% !important;
-  box-shadow: none !important; cursor: pointer !important; }}
+.noUi-handle {{ background: {ACCENT} !important; border: 0 !important;
+  border-radius: 50% !important;  box-shadow: none !important; cursor: pointer !important; }}
 .noUi-handle::before, .noUi-handle::after {{ display: none; }}
 input[type=checkbox] {{ accent-color: {ACCENT}; }}
 .bk-disabled, :host(.bk-disabled) {{ opacity: 0.4; }}
