@@ -41,7 +41,8 @@ class Controls:
     def _text(self, kind: Any, name: str, text: str, css: str, **sizes: Any) -> Any:
         from bokeh.models import InlineStyleSheet
 
-        return kind(text=text, name=name, stylesheets=[InlineStyleSheet(css=css)], **sizes)
+        told = {"margin": (0, 0, 2, 0)} | sizes
+        return kind(text=text, name=name, stylesheets=[InlineStyleSheet(css=css)], **told)
 
     def _make(self, kind: Any, name: str, **told: Any) -> Any:
         sized = {"width": _WIDE, "margin": (3, 0, 3, 0)} | told
@@ -121,19 +122,19 @@ class Controls:
         below = any(panel.surface is not None for panel in exhibit.panels)
         if exhibit.choices:
             found += [heading("Ink"), self.show, self.boost, self.colour,
-                      row(self.flip, self.invert)]  # fmt: skip
+                      row(self.flip, self.invert, spacing=6)]  # fmt: skip
         else:
-            found += [row(self.flip)]
+            found += [row(self.flip, spacing=6)]
         if below:
             found += [heading("Surface")]
             found += [self.opacity] if exhibit.choices else []
             found += [self.layer] if len(exhibit.layers) > 1 else []
         if exhibit.labels is not None:
-            found += [heading("Overlays"), row(*self.overlays.values()), heading("Draw"),
-                      self.mode, row(self.kind, self.erase), self.radius,
-                      row(self.undo, self.save_drawing)]  # fmt: skip
-        found += [heading("View"), row(self.whole, self.full), heading("Save a picture"),
-                  row(self.save_screen, self.save_full), self.note]  # fmt: skip
+            found += [heading("Overlays"), row(*self.overlays.values(), spacing=6), heading("Draw"),
+                      self.mode, row(self.kind, self.erase, spacing=6), self.radius,
+                      row(self.undo, self.save_drawing, spacing=6)]  # fmt: skip
+        found += [heading("View"), row(self.whole, self.full, spacing=6), heading("Save a picture"),
+                  row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
         return column(
             *found, width=style.COLUMN, sizing_mode="stretch_height",
             stylesheets=[InlineStyleSheet(css=style.SIDE)],

@@ -32,12 +32,15 @@ label, .bk-slider-title, .bk-input-group > label {{ color: {QUIET}; font-size: 1
 .bk-btn:hover {{ border-color: {QUIET} !important; }}
 .bk-btn.bk-active {{ background: {ACCENT} !important; color: {BACKGROUND} !important;
   border-color: {ACCENT} !important; font-weight: 600; }}
-.noUi-target {{ background: {LINE}; border: 0; box-shadow: none; }}
+.noUi-target {{ background: {LINE}; border: 0; box-shadow: none;
+  height: 6px !important; margin: 4px 0; }}
 .noUi-connects, .noUi-connect {{ background: {LINE} !important; }}
 .noUi-handle {{ background: {ACCENT} !important; border: 0 !important;
-  border-radius: 50% !important;  box-shadow: none !important; cursor: pointer !important; }}
+  width: 14px !important; height: 14px !important; top: -4px !important;
+  right: -7px !important; border-radius: 50% !important; box-shadow: none !important;
+  cursor: pointer !important; }}
 .noUi-handle::before, .noUi-handle::after {{ display: none; }}
-input[type=checkbox] {{ accent-color: {ACCENT}; }}
+input[type=checkbox] {{ accent-color: {ACCENT}; color-scheme: dark; margin-left: 0; }}
 .bk-disabled, :host(.bk-disabled) {{ opacity: 0.4; }}
 """
 
