@@ -41,8 +41,8 @@ class ViewSettings:
 
     show: str = "mean"
     boost: float = 1.0
-    opacity: float = 0.7
-    colour: str = "gray"
+    opacity: float = 0.9
+    colour: str = "amber"
     flip: bool = False
     invert: bool = False
     layer: int | None = None

@@ -66,7 +66,7 @@ class Tab:
             handle.press(key)
 
     def choose(self, words: str, value: str) -> None:
-        self.widget("Select", words).locator("select").select_option(value)
+        self.widget("Select", words).locator("select").select_option(label=value)
 
     def tick(self, words: str) -> None:
         self.widget("Checkbox", words).locator("input").click()
