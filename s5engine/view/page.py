@@ -47,6 +47,9 @@ class Page:
         self._keys: dict[str, Any] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
+        # Before they belong to the document: it hears of no event that is asked for later.
+        self.controls.save_screen.on_click(lambda: self._save(full=False))
+        self.controls.save_full.on_click(lambda: self._save(full=True))
         self._lay_out(settings)
         self.painter = Painter(exhibit.cache, self._deliver, self._say_later)
         doc.on_session_destroyed(lambda context: self.painter.stop())
@@ -84,8 +87,6 @@ class Page:
         controls.layer.on_change("value", lambda name, old, new: self.ask())
         for box in controls.overlays.values():
             box.on_change("active", lambda name, old, new: self.ask())
-        controls.save_screen.on_click(lambda: self._save(full=False))
-        controls.save_full.on_click(lambda: self._save(full=True))
 
     def _wire_page(self, settings: ViewSettings) -> None:
         """Hand the page's own script what it works on, and the events that it answers."""

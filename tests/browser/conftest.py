@@ -42,6 +42,7 @@ def browser() -> Iterator[object]:
 @pytest.fixture
 def tab(browser) -> Iterator[Tab]:
     context = browser.new_context(viewport={"width": 1200, "height": 720})
+    context.set_default_timeout(10_000)
     opened = Tab(context.new_page())
     yield opened
     assert opened.errors == []
