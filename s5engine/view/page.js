@@ -93,7 +93,7 @@ window.s5 = {
     };
     if (!m.has_layers) delete words.layer;
     if (v.zoom != null)
-      Object.assign(words, { x: +v.x.toFixed(1), y: +v.y.toFixed(1), zoom: +v.zoom.toPrecision(6) });
+      Object.assign(words, { x: +v.x.toFixed(3), y: +v.y.toFixed(3), zoom: +v.zoom.toPrecision(6) });
     history.replaceState(null, "", "?" + new URLSearchParams(words));
   },
 

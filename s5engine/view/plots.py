@@ -28,7 +28,7 @@ class Plot:
         from bokeh.plotting import figure
 
         self.panel = panel
-        self.pan, wheel = PanTool(), WheelZoomTool(speed=1 / 400)
+        self.pan, wheel = PanTool(), WheelZoomTool()
         self.figure: Any = figure(
             x_range=ranges[0], y_range=ranges[1], tools=[self.pan, wheel], toolbar_location=None,
             sizing_mode="stretch_both", min_border=0, outline_line_color=None,

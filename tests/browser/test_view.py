@@ -72,9 +72,14 @@ def test_every_control_changes_what_is_drawn(url, tab: Tab) -> None:
 
 
 def test_flip_mirrors_the_picture(url, tab: Tab) -> None:
-    before = tab.open(url, "?zoom=1&x=249.5&y=150")
+    before = tab.open(url, "?zoom=1&x=249.5&y=150&opacity=1&colour=gray")
     tab.tick("Flip")
-    assert differing(before[:, ::-1], tab.settled()) < 0.01
+    after = tab.settled()
+    assert differing(before, after) > 0.1
+    # Scaled to the nearest pixel, a mirrored picture may lie one pixel beside.
+    mirrored = before[:, ::-1]
+    shifted = [differing(np.roll(mirrored, by, axis=1), after) for by in (-1, 0, 1)]
+    assert min(shifted) < 0.01, shifted
 
 
 def test_the_address_restores_the_view(url, tab: Tab) -> None:
@@ -86,7 +91,7 @@ def test_the_address_restores_the_view(url, tab: Tab) -> None:
     tab.page.mouse.move(600, 300)
     tab.page.mouse.wheel(0, -400)
     seen = tab.settled()
-    assert differing(seen, tab.open(tab.page.url)) == 0
+    assert differing(seen, tab.open(tab.page.url)) < 0.01  # the address rounds to 0.001 px
     tab.open(url, "?boost=99")
     assert "boost is between 1 and 10" in tab.note()
 
@@ -127,11 +132,16 @@ def _gray(path: Path) -> np.ndarray:
 
 
 def test_the_picture_saved_as_on_the_screen_looks_like_it(url, tab: Tab) -> None:
-    tab.open(url, "?zoom=1&x=250&y=150&opacity=0.6&colour=amber&boost=2&mask=1&label=1")
+    tab.open(url, "?zoom=1&x=249.5&y=149.5&opacity=0.6&colour=amber&boost=2&mask=1&label=1")
     seen = tab.settled()
     tab.press("As on screen")
     saved = _gray(Path(tab.wait_note("Saved").removeprefix("Saved "))).astype(int)
     x, y = (round(v) for v in tab.screen(-0.5, -0.5))
-    shown = seen[y : y + 300, x - 248 : x - 248 + 500]
-    assert saved.shape == shown.shape
-    assert (np.abs(saved - shown).max(axis=-1) > 6).mean() < 0.02
+    # Scaled to the nearest pixel, the picture may lie one pixel beside.
+    shares = {}
+    for down, across in np.ndindex(3, 3):
+        top, left = y + down - 1, x + across - 1 - 248
+        shown = seen[top : top + 300, left : left + 500]
+        assert saved.shape == shown.shape
+        shares[down - 1, across - 1] = (np.abs(saved - shown).max(axis=-1) > 6).mean()
+    assert min(shares.values()) < 0.02, shares
