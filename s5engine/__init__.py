@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from s5engine.view.composite import composite as composite
     from s5engine.view.picture import write_picture as write_picture
     from s5engine.view.picture import write_sheet as write_sheet
+    from s5engine.view.show import show as show
 
 __version__ = "0.1.0"
 
@@ -96,6 +97,7 @@ _HOMES = {
     "read_mask": "source.images",
     "read_title_settings": "config",
     "score_ink": "ops.score",
+    "show": "view.show",
     "read_train_settings": "train.settings",
     "relabel": "rounds.relabel",
     "split": "store.split",

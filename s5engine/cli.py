@@ -370,6 +370,30 @@ def relabel(
         typer.echo(path)
 
 
+@app.command()
+def view(
+    places: Annotated[
+        list[str],
+        typer.Argument(help="One or two runs, the volume below them, or volumes alone."),
+    ],
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    labels: Annotated[
+        Path | None, typer.Option(help="Folder of folders <segment>_<NN> with label.png …")
+    ] = None,
+    proposal: Annotated[
+        Path | None, typer.Option(help="The like, written by `s5 relabel`, to start drawing from.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for saved pictures.")] = Path(
+        "out/view"
+    ),
+    no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+) -> None:
+    """Look at ink over its surface in the browser, and draw labels; also while a run goes."""
+    from s5engine.view.app import view as serve
+
+    serve(places, labels=labels, proposal=proposal, saves=out, port=port, browser=not no_open)
+
+
 def _pipeline(name: str) -> Any:
     """Return a module of ``pipelines/``: inside the installed package, or beside it in a clone."""
     inside = f"{__package__}.pipelines"

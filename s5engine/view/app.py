@@ -1,0 +1,57 @@
+"""`s5 view`: open what is named, serve it, say where."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from s5engine.console import say
+from s5engine.view.exhibit import Exhibit, open_exhibit
+from s5engine.view.serve import Viewer
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+
+
+def page_of(exhibit: Exhibit) -> Callable[[Document], None]:
+    """Return what fills a document with a page of the exhibit."""
+
+    def make(doc: Document) -> None:
+        from s5engine.view.page import Page
+
+        Page(doc, exhibit)
+
+    return make
+
+
+def view(
+    places: Sequence[str | Path],
+    *,
+    labels: str | Path | None = None,
+    proposal: str | Path | None = None,
+    saves: str | Path = "out/view",
+    port: int = 0,
+    browser: bool = True,
+) -> None:
+    """Serve a page on 127.0.0.1 until Ctrl-C; nothing is served if an argument is wrong.
+
+    Parameters
+    ----------
+    places, labels, proposal, saves
+        See `s5engine.view.exhibit.open_exhibit`.
+    port : int
+        0 takes a free one.
+    browser : bool
+        Open the page.
+    """
+    exhibit = open_exhibit(places, labels=labels, proposal=proposal, saves=saves)
+    viewer = Viewer(page_of(exhibit), port=port)
+
+    def ready() -> None:
+        say(f"view: {viewer.url} (Ctrl-C ends it)")
+        if browser:
+            webbrowser.open(viewer.url)
+
+    viewer.run(ready)

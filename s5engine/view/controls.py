@@ -1,0 +1,148 @@
+"""The controls of a page: widgets by name, in one column."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from s5engine.view import style
+from s5engine.view.address import COLOURS, ViewSettings
+from s5engine.view.exhibit import Exhibit
+from s5engine.view.save import middle
+
+_NAMES = {"mean": "average", "max": "maximum"}
+_WIDE = style.COLUMN - 30
+
+
+class Controls:
+    """The widgets, each with the setting's name, so that page and script find them.
+
+    Parameters
+    ----------
+    exhibit : Exhibit
+    settings : ViewSettings
+    message : str
+        What to say at first.
+    """
+
+    def __init__(self, exhibit: Exhibit, settings: ViewSettings, message: str) -> None:
+        from bokeh.models import InlineStyleSheet
+        from bokeh.models.widgets import Div
+
+        self._sheet = InlineStyleSheet(css=style.WIDGETS)
+        self.readout = self._text(Div, "readout", "", style.READOUT, sizing_mode="stretch_width",
+                                  height=26, margin=0)  # fmt: skip
+        self.note = self._text(Div, "note", message, style.NOTE, width=_WIDE)
+        self._ink_widgets(exhibit, settings)
+        self._surface_widgets(exhibit, settings)
+        self._other_widgets(settings)
+        self._drawing_widgets()
+        self._exhibit = exhibit
+
+    def _text(self, kind: Any, name: str, text: str, css: str, **sizes: Any) -> Any:
+        from bokeh.models import InlineStyleSheet
+
+        told = {"margin": (0, 0, 2, 0)} | sizes
+        return kind(text=text, name=name, stylesheets=[InlineStyleSheet(css=css)], **told)
+
+    def _make(self, kind: Any, name: str, **told: Any) -> Any:
+        sized = {"width": _WIDE, "margin": (3, 0, 3, 0)} | told
+        return kind(name=name, stylesheets=[self._sheet], **sized)
+
+    def _ink_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
+        from bokeh.models.widgets import Checkbox, Select, Slider
+
+        choices = exhibit.choices or ["mean"]
+        show = settings.show if settings.show in choices else choices[0]
+        options = [(c, _NAMES.get(c, f"window {c}")) for c in choices]
+        self.show = self._make(Select, "show", title="Windows", options=options, value=show)
+        self.boost = self._make(Slider, "boost", title="Boost", start=1, end=10, step=0.1,
+                                value=settings.boost)  # fmt: skip
+        self.opacity = self._make(Slider, "opacity", title="Opacity over the surface", start=0,
+                                  end=1, step=0.01, value=settings.opacity)  # fmt: skip
+        self.colour = self._make(Select, "colour", title="Colours", options=list(COLOURS),
+                                 value=settings.colour)  # fmt: skip
+        half = _WIDE // 2 - 4
+        self.flip = self._make(Checkbox, "flip", label="Flip", active=settings.flip, width=half)
+        self.invert = self._make(Checkbox, "invert", label="Invert", active=settings.invert,
+                                 width=half)  # fmt: skip
+
+    def _surface_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
+        from bokeh.models.widgets import Slider
+
+        layers = exhibit.layers or [0, 1]
+        layer = settings.layer if settings.layer in layers else middle(layers)
+        # One layer alone makes no slider.
+        end = max(layers) if len(layers) > 1 else min(layers) + 1
+        self.layer = self._make(Slider, "layer", title="Layer", start=min(layers), end=end,
+                                step=1, value=layer)  # fmt: skip
+
+    def _other_widgets(self, settings: ViewSettings) -> None:
+        from bokeh.models.widgets import Button, Checkbox
+
+        third = _WIDE // 3 - 2
+        self.overlays = {
+            kind: self._make(Checkbox, kind, label=kind.capitalize(), width=third,
+                             active=getattr(settings, kind))
+            for kind in ("mask", "label", "ignore")
+        }  # fmt: skip
+        half = _WIDE // 2 - 3
+        self.whole = self._make(Button, "whole", label="Whole", width=half)
+        self.full = self._make(Button, "full", label="1 : 1", width=half)
+        self.save_screen = self._make(Button, "save_screen", label="As on screen", width=half)
+        self.save_full = self._make(Button, "save_full", label="Full resolution", width=half)
+
+    def _drawing_widgets(self) -> None:
+        from bokeh.models.widgets import Button, Checkbox, RadioButtonGroup, Slider
+
+        half = _WIDE // 2 - 3
+        self.mode = self._make(RadioButtonGroup, "mode", labels=["Look", "Polygon", "Brush"],
+                               active=0)  # fmt: skip
+        self.kind = self._make(RadioButtonGroup, "kind", labels=["Label", "Ignore"], active=0,
+                               width=2 * _WIDE // 3 - 6)  # fmt: skip
+        self.erase = self._make(Checkbox, "erase", label="Erase", width=_WIDE // 3 - 6)
+        self.radius = self._make(Slider, "radius", title="Brush radius, px", start=1, end=100,
+                                 step=1, value=12)  # fmt: skip
+        self.undo = self._make(Button, "undo", label="Undo", width=half)
+        self.save_drawing = self._make(Button, "save_drawing", label="Save drawing", width=half)
+
+    def column(self) -> Any:
+        """Return all of it, top to bottom, without what there is nothing of."""
+        from bokeh.layouts import column, row
+        from bokeh.models import InlineStyleSheet
+        from bokeh.models.widgets import Div
+
+        exhibit = self._exhibit
+        titles = " and ".join(panel.title for panel in exhibit.panels)
+        text = f"{_escaped(exhibit.segment)}<small>{_escaped(titles)}</small>"
+        found: list[Any] = [self._text(Div, "title", text, style.TITLE, width=_WIDE)]
+
+        def heading(words: str) -> Any:
+            return self._text(Div, f"heading {words}", words, style.HEADING, width=_WIDE)
+
+        below = any(panel.surface is not None for panel in exhibit.panels)
+        if exhibit.choices:
+            found += [heading("Ink"), self.show, self.boost, self.colour,
+                      row(self.flip, self.invert, spacing=6)]  # fmt: skip
+        else:
+            found += [row(self.flip, spacing=6)]
+        if below:
+            found += [heading("Surface")]
+            found += [self.opacity] if exhibit.choices else []
+            found += [self.layer] if len(exhibit.layers) > 1 else []
+        if exhibit.labels is not None:
+            found += [heading("Overlays"), row(*self.overlays.values(), spacing=6), heading("Draw"),
+                      self.mode, row(self.kind, self.erase, spacing=6), self.radius,
+                      row(self.undo, self.save_drawing, spacing=6)]  # fmt: skip
+        found += [heading("View"), row(self.whole, self.full, spacing=6), heading("Save a picture"),
+                  row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
+        return column(
+            *found, width=style.COLUMN, sizing_mode="stretch_height",
+            stylesheets=[InlineStyleSheet(css=style.SIDE)],
+        )  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    """Return text that a page shows as it is."""
+    from html import escape
+
+    return escape(text)

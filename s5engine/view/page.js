@@ -1,0 +1,179 @@
+// What the page does by itself, without asking the server: colours, ranges, address, read-out, pen.
+window.s5 = {
+  models: null,
+  view: { x: 0, y: 0, zoom: null },
+  timer: null,
+  pen: null,
+
+  start(models) {
+    this.models = models;
+    this.view = { ...models.first };
+    this.look();
+    this.resize();
+    setInterval(() => this.resize(), 200); // side bars and windows change size without an event
+  },
+
+  // The figure has another size: the same middle and zoom again; all of it at first.
+  resize() {
+    const { figures, x_range, y_range, box } = this.models;
+    const { inner_width: width, inner_height: height } = figures[0];
+    if (!(width > 10 && height > 10)) return;
+    if (this.size && this.size[0] === width && this.size[1] === height) return;
+    this.size = [width, height];
+    if (this.view.zoom == null) this.whole();
+    else this.show(this.view.x, this.view.y, this.view.zoom);
+  },
+
+  whole() {
+    const { x0, x1, y0, y1 } = this.models.box;
+    const zoom = 0.98 * Math.min(this.size[0] / (x1 - x0), this.size[1] / (y1 - y0));
+    this.show((x0 + x1) / 2, (y0 + y1) / 2, zoom);
+  },
+
+  show(x, y, zoom) {
+    const { x_range, y_range, flip } = this.models;
+    const side = (flip.active ? -1 : 1) * this.size[0] / zoom / 2;
+    const half = this.size[1] / zoom / 2;
+    this.view = { x, y, zoom };
+    this.setting = true;
+    x_range.setv({ start: x - side, end: x + side });
+    y_range.setv({ start: y + half, end: y - half });
+    this.setting = false;
+    this.moved();
+  },
+
+  // Somebody has moved or zoomed.
+  ranges() {
+    if (this.setting || !this.size) return;
+    const { x_range, y_range } = this.models;
+    const width = Math.abs(x_range.end - x_range.start);
+    this.view = {
+      x: (x_range.start + x_range.end) / 2,
+      y: (y_range.start + y_range.end) / 2,
+      zoom: this.size[0] / width,
+    };
+    this.moved();
+  },
+
+  moved() {
+    if (this.timer != null) return;
+    this.timer = setTimeout(() => {
+      this.timer = null;
+      const { screen, x_range, y_range, strokes } = this.models;
+      const xs = [x_range.start, x_range.end].sort((a, b) => a - b);
+      const ys = [y_range.start, y_range.end].sort((a, b) => a - b);
+      screen.data = { y0: [ys[0]], y1: [ys[1]], x0: [xs[0]], x1: [xs[1]], zoom: [this.view.zoom] };
+      this.widths();
+      this.address();
+    }, 40);
+  },
+
+  // Colours, opacity, overlays and flip: the pixels are here already.
+  look() {
+    const m = this.models;
+    const palette = m.palettes[m.colour.value];
+    for (const mapper of m.mappers) {
+      mapper.palette = m.invert.active ? [...palette].reverse() : palette;
+      mapper.high = 255 / m.boost.value;
+    }
+    for (const [glyph, over] of m.inks) glyph.global_alpha = over ? m.opacity.value : 1;
+    for (const [kind, renderer] of m.overlays) renderer.visible = m[kind].active;
+    if (this.size && (m.x_range.start > m.x_range.end) !== m.flip.active)
+      this.show(this.view.x, this.view.y, this.view.zoom);
+    this.address();
+  },
+
+  address() {
+    const m = this.models, v = this.view;
+    const flag = (box) => (box.active ? 1 : 0);
+    const words = {
+      show: m.show.value, boost: +m.boost.value.toFixed(2), opacity: +m.opacity.value.toFixed(2),
+      colour: m.colour.value, flip: flag(m.flip), invert: flag(m.invert), layer: m.layer.value,
+      mask: flag(m.mask), label: flag(m.label), ignore: flag(m.ignore),
+    };
+    if (!m.has_layers) delete words.layer;
+    if (v.zoom != null)
+      Object.assign(words, { x: +v.x.toFixed(3), y: +v.y.toFixed(3), zoom: +v.zoom.toPrecision(6) });
+    history.replaceState(null, "", "?" + new URLSearchParams(words));
+  },
+
+  // The pixel under the pointer, in segment coordinates.
+  readout(event) {
+    const m = this.models, x = Math.round(event.x), y = Math.round(event.y);
+    let text = `y ${y}  x ${x}`;
+    if (x >= 0) {
+      const part = Math.floor(x / m.part_width) + 1;
+      text += `  ·  part ${String(part).padStart(2, "0")}, x ${x - (part - 1) * m.part_width}`;
+    }
+    for (const [name, source] of m.values) {
+      const value = this.pixel(source.data, event.x, event.y);
+      if (value != null) text += `  ·  ${name} ` + (name.startsWith("ink") ? (value / 255).toFixed(2) : value);
+    }
+    m.readout.text = text;
+  },
+
+  pixel(data, x, y) {
+    if (!data.image.length || !data.image[0].shape) return null;
+    const [rows, columns] = data.image[0].shape;
+    const column = Math.floor(((x - data.x[0]) / data.dw[0]) * columns);
+    const row = Math.floor(((y - data.y[0]) / data.dh[0]) * rows);
+    if (column < 0 || row < 0 || column >= columns || row >= rows) return null;
+    return data.image[0][row * columns + column];
+  },
+
+  // Drawing: 1 is a polygon, 2 a brush; a finished shape goes to the server.
+  mode() {
+    const drawing = this.models.mode.active;
+    for (const tool of this.models.pans) tool.active = drawing !== 2;
+    this.lift();
+  },
+
+  lift() {
+    this.pen = null;
+    this.models.pen.data = { xs: [], ys: [] };
+  },
+
+  put(x, y) {
+    this.pen = this.pen || { x: [], y: [] };
+    this.pen.x.push(x);
+    this.pen.y.push(y);
+    this.models.pen.data = { xs: [[...this.pen.x]], ys: [[...this.pen.y]] };
+  },
+
+  tap(event) {
+    if (this.models.mode.active === 1) this.put(event.x, event.y);
+  },
+
+  close() {
+    if (this.models.mode.active !== 1 || !this.pen) return;
+    const { x, y } = this.pen, near = 3 / this.view.zoom;
+    const kept = x.map((_, i) => i).filter(
+      (i) => i === 0 || Math.hypot(x[i] - x[i - 1], y[i] - y[i - 1]) > near);
+    if (kept.length >= 3) this.send("polygon", kept.map((i) => x[i]), kept.map((i) => y[i]));
+    this.lift();
+  },
+
+  drag(event) {
+    if (this.models.mode.active === 2) this.put(event.x, event.y);
+  },
+
+  drop() {
+    if (this.models.mode.active !== 2 || !this.pen) return;
+    this.send("stroke", this.pen.x, this.pen.y);
+    this.lift();
+  },
+
+  send(shape, x, y) {
+    this.models.outbox.data = { x, y, shape: x.map(() => shape) };
+  },
+
+  // A brush is as wide as its pixels.
+  widths() {
+    const { strokes, pen_glyphs, mode, radius } = this.models;
+    const data = strokes.data;
+    if (data.radius && data.radius.length)
+      strokes.data = { ...data, width: Array.from(data.radius, (r) => 2 * r * this.view.zoom) };
+    for (const glyph of pen_glyphs)
+      glyph.line_width = mode.active === 2 ? Math.max(1, 2 * radius.value * this.view.zoom) : 2;
+  },
+};

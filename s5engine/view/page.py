@@ -1,0 +1,288 @@
+"""One page: it takes what is wanted on the screen to the painter, and pixels to the figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s5engine.errors import S5Error
+from s5engine.geometry import PART_WIDTH, Box
+from s5engine.infer.run import open_run
+from s5engine.view import style
+from s5engine.view.address import COLOURS, ViewSettings, from_query
+from s5engine.view.colours import OVERLAYS, as_words, colour_map
+from s5engine.view.controls import Controls
+from s5engine.view.exhibit import Exhibit, Panel
+from s5engine.view.painter import Painter
+from s5engine.view.pictures import Gray, Picture
+from s5engine.view.pixels import Wanted
+from s5engine.view.plots import Plot
+from s5engine.view.region import Seen, Span, span_of
+from s5engine.view.save import save_view
+from s5engine.view.sketch_layer import SketchLayer
+
+if TYPE_CHECKING:
+    from bokeh.document import Document
+
+#: A run that still goes is looked at again after so many milliseconds.
+LOOK_AGAIN = 2000
+
+
+class Page:
+    """A page in one browser tab.
+
+    Parameters
+    ----------
+    doc : bokeh Document
+    exhibit : Exhibit
+        Shared by all pages.
+    """
+
+    def __init__(self, doc: Document, exhibit: Exhibit) -> None:
+        self.doc, self.exhibit = doc, exhibit
+        settings, message = _first_settings(doc)
+        self.controls = Controls(exhibit, settings, message)
+        self._seen: Seen | None = None
+        self._zoom = 1.0
+        self._sent: dict[str, Wanted] = {}
+        self._keys: dict[str, Any] = {}
+        self.plots = self._make_plots(settings)
+        self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
+        # Before they belong to the document: it hears of no event that is asked for later.
+        self.controls.save_screen.on_click(lambda: self._save(full=False))
+        self.controls.save_full.on_click(lambda: self._save(full=True))
+        self._lay_out(settings)
+        self.painter = Painter(exhibit.cache, self._deliver, self._say_later)
+        doc.on_session_destroyed(lambda context: self.painter.stop())
+        if any(_still_goes(panel) for panel in exhibit.panels):
+            self._progress = doc.add_periodic_callback(self._look_again, LOOK_AGAIN)
+
+    def _make_plots(self, settings: ViewSettings) -> list[Plot]:
+        from bokeh.models import ColumnDataSource, Range1d
+
+        box = self.exhibit.box
+        self.x_range: Any = Range1d(start=box.x0 - 0.5, end=box.x1 - 0.5)
+        self.y_range: Any = Range1d(start=box.y1 - 0.5, end=box.y0 - 0.5)
+        if settings.flip:
+            self.x_range.start, self.x_range.end = self.x_range.end, self.x_range.start
+        self.screen: Any = ColumnDataSource({k: [] for k in ("y0", "y1", "x0", "x1", "zoom")})
+        ranges = (self.x_range, self.y_range)
+        return [Plot(self.exhibit, panel, ranges) for panel in self.exhibit.panels]
+
+    def _lay_out(self, settings: ViewSettings) -> None:
+        """Put everything on the page, and tell what happens when something is touched."""
+        from bokeh.layouts import column, row
+
+        figures = [plot.figure for plot in self.plots]
+        pictures = row(*figures, sizing_mode="stretch_both", spacing=2)
+        stage = column(pictures, self.controls.readout, sizing_mode="stretch_both")
+        self.doc.template = style.template()  # type: ignore[assignment]
+        self.doc.title = f"{self.exhibit.segment} · s5 view"
+        # What the page's script writes to must belong to the document, or nobody hears of it.
+        self.x_range.tags = [self.screen, self.sketch.outbox]
+        self.doc.add_root(row(self.controls.column(), stage, sizing_mode="stretch_both", spacing=0))
+        self._wire_page(settings)
+        self.screen.on_change("data", lambda name, old, new: self._moved())
+        controls = self.controls
+        controls.show.on_change("value", lambda name, old, new: self.ask())
+        controls.layer.on_change("value", lambda name, old, new: self.ask())
+        for box in controls.overlays.values():
+            box.on_change("active", lambda name, old, new: self.ask())
+
+    def _wire_page(self, settings: ViewSettings) -> None:
+        """Hand the page's own script what it works on, and the events that it answers."""
+        from bokeh.models import CustomJS
+
+        box, controls, sketch = self.exhibit.box, self.controls, self.sketch
+        widgets = ("show", "boost", "opacity", "colour", "flip", "invert", "layer", "mode",
+                   "radius", "readout")  # fmt: skip
+        models = {
+            **{name: getattr(controls, name) for name in widgets},
+            **controls.overlays,
+            "figures": [plot.figure for plot in self.plots],
+            "pans": [plot.pan for plot in self.plots],
+            "x_range": self.x_range, "y_range": self.y_range, "screen": self.screen,
+            "box": {"x0": box.x0 - 0.5, "x1": box.x1 - 0.5, "y0": box.y0 - 0.5, "y1": box.y1 - 0.5},
+            "palettes": {name: as_words(colour_map(name)) for name in COLOURS},
+            "mappers": [p.mappers["ink"] for p in self.plots if "ink" in p.mappers],
+            "inks": [[p.glyphs["ink"], p.panel.surface is not None]
+                     for p in self.plots if "ink" in p.glyphs],
+            "overlays": [[kind, p.renderers[kind]] for p in self.plots for kind in OVERLAYS
+                         if kind in p.renderers],
+            "values": self._values(), "part_width": PART_WIDTH,
+            "has_layers": bool(self.exhibit.layers),
+            "first": {"x": settings.x if settings.x is not None else (box.x0 + box.x1) / 2,
+                      "y": settings.y if settings.y is not None else (box.y0 + box.y1) / 2,
+                      "zoom": settings.zoom},
+            "pen": sketch.pen, "pen_glyphs": sketch.pen_glyphs, "strokes": sketch.strokes,
+            "outbox": sketch.outbox,
+        }  # fmt: skip
+        names = ", ".join(models)
+        start = CustomJS(args=models, code=f"s5.start({{{names}}})")
+        self.doc.js_on_event("document_ready", start)
+
+        def script(code: str) -> Any:
+            return CustomJS(code=f"if (s5.models) s5.{code}")
+
+        for axis in (self.x_range, self.y_range):
+            axis.js_on_change("start", script("ranges()"))
+            axis.js_on_change("end", script("ranges()"))
+        for widget in (controls.boost, controls.opacity, controls.colour, controls.show,
+                       controls.layer):  # fmt: skip
+            widget.js_on_change("value", script("look()"))
+        for widget in (controls.flip, controls.invert, *controls.overlays.values()):
+            widget.js_on_change("active", script("look()"))
+        controls.mode.js_on_change("active", script("mode()"))
+        controls.radius.js_on_change("value", script("widths()"))
+        controls.whole.js_on_click(script("whole()"))
+        controls.full.js_on_click(script("show(s5.view.x, s5.view.y, 1)"))
+        events = {"mousemove": "readout(cb_obj)", "tap": "tap(cb_obj)", "doubletap": "close()",
+                  "panstart": "drag(cb_obj)", "pan": "drag(cb_obj)",
+                  "panend": "drop()"}  # fmt: skip
+        for plot in self.plots:
+            for event, code in events.items():
+                plot.figure.js_on_event(event, script(code))
+
+    def _values(self) -> list[list[Any]]:
+        """Return what the read-out names: each picture of gray values with its source."""
+        several = len(self.plots) > 1
+        return [
+            [f"{name} {number}" if several else name, plot.sources[name]]
+            for number, plot in enumerate(self.plots, start=1)
+            for name in ("ink", "surface")
+            if name in plot.sources
+        ]
+
+    def _moved(self) -> None:
+        """Ask for what is on the screen now."""
+        data = self.screen.data
+        if not len(data["zoom"]):
+            return
+        y0, y1, x0, x1, zoom = (float(data[k][0]) for k in ("y0", "y1", "x0", "x1", "zoom"))
+        self._seen, self._zoom = Seen(y0, y1, x0, x1), zoom
+        self.ask()
+
+    def ask(self) -> None:
+        """Ask the painter for everything that is seen."""
+        wish = {}
+        for number, plot in enumerate(self.plots):
+            for name, picture, choice in self._shown(plot.panel):
+                wanted = self._wanted(f"{number} {name}", picture, choice)
+                if wanted is None:
+                    plot.clear(name)
+                else:
+                    wish[f"{number} {name}"] = wanted
+        self.painter.ask(wish)
+
+    def _shown(self, panel: Panel) -> list[tuple[str, Picture, str]]:
+        """Return the pictures of a panel that can be seen, and which window or layer of each."""
+        found: list[tuple[str, Picture, str]] = []
+        if panel.surface is not None:
+            found.append(("surface", panel.surface, str(int(self.controls.layer.value))))
+        if panel.ink is not None:
+            found.append(("ink", panel.ink, self.controls.show.value))
+        if self.exhibit.labels is not None:
+            pictures = self.exhibit.labels.pictures
+            found += [(kind, pictures[kind], "") for kind, box in self.controls.overlays.items()
+                      if box.active]  # fmt: skip
+        return found
+
+    def _wanted(self, place: str, picture: Picture, choice: str) -> Wanted | None:
+        """Return what of a picture to ask for; what was sent before if that is enough."""
+        if self._seen is None:
+            return None
+        needed = self._span(picture, margin=False)
+        if needed is None:
+            return None
+        before = self._sent.get(place)
+        if before is not None and before.picture is picture and before.span.holds(needed):
+            return Wanted(picture, before.span, choice)
+        span = self._span(picture, margin=True)
+        return None if span is None else Wanted(picture, span, choice)
+
+    def _span(self, picture: Picture, *, margin: bool) -> Span | None:
+        seen = self._seen
+        if seen is None:
+            return None
+        return span_of(picture.levels, picture.origin, seen, self._zoom, margin=margin)
+
+    def _deliver(self, place: str, wanted: Wanted, pixels: Gray, whole: bool) -> None:
+        """Take pixels from the painter's thread to the page."""
+        self.doc.add_next_tick_callback(lambda: self._put(place, wanted, pixels, whole))
+
+    def _put(self, place: str, wanted: Wanted, pixels: Gray, whole: bool) -> None:
+        if whole and self._keys.get(place) == wanted.key:
+            return  # it is there already
+        self._keys[place] = wanted.key if whole else None
+        self._sent[place] = wanted
+        number, _, name = place.partition(" ")
+        self.plots[int(number)].put(name, wanted, pixels)
+
+    def _look_again(self) -> None:
+        """Look at runs that still go: what they have written since is shown."""
+        for panel in self.exhibit.panels:
+            if panel.run is None or panel.ink is None or not _still_goes(panel):
+                continue
+            panel.run = open_run(panel.run.directory, partial=True)
+            panel.ink.reopen()
+            done = panel.run.blocks_done
+            state = "finished" if panel.run.completed else f"{sum(done.values())} blocks done"
+            self._say(f"{panel.title}: {state}")
+        self.ask()
+        if not any(_still_goes(panel) for panel in self.exhibit.panels):
+            self.doc.remove_periodic_callback(self._progress)
+
+    def settings(self) -> ViewSettings:
+        """Return the settings as they are on the page."""
+        controls, seen = self.controls, self._seen
+        overlays = {kind: box.active for kind, box in controls.overlays.items()}
+        return ViewSettings(
+            show=controls.show.value, boost=controls.boost.value, opacity=controls.opacity.value,
+            colour=controls.colour.value, flip=controls.flip.active,
+            invert=controls.invert.active,
+            layer=int(controls.layer.value) if self.exhibit.layers else None,
+            x=None if seen is None else (seen.x0 + seen.x1) / 2,
+            y=None if seen is None else (seen.y0 + seen.y1) / 2,
+            zoom=None if seen is None else self._zoom, **overlays,
+        )  # fmt: skip
+
+    def _save(self, *, full: bool) -> None:
+        """Save what is on the screen, of each panel."""
+        if self._seen is None:
+            return
+        seen = self._seen
+        box = Box(*(round(v + 0.5) for v in seen))
+        try:
+            paths = []
+            for panel in self.exhibit.panels:
+                shown = panel.ink if panel.ink is not None else panel.surface
+                span = None if shown is None else self._span(shown, margin=False)
+                reduction = 1
+                if not full and shown is not None and span is not None:
+                    reduction = int(shown.levels[span.level].reduction)
+                paths.append(
+                    save_view(self.exhibit, panel, self.settings(), box, reduction=reduction)
+                )
+            self._say("Saved " + ", ".join(str(path) for path in paths))
+        except S5Error as error:
+            self._say(str(error))
+
+    def _say(self, text: str) -> None:
+        from html import escape
+
+        self.controls.note.text = escape(text)
+
+    def _say_later(self, text: str) -> None:
+        self.doc.add_next_tick_callback(lambda: self._say(text))
+
+
+def _still_goes(panel: Panel) -> bool:
+    return panel.run is not None and not panel.run.completed
+
+
+def _first_settings(doc: Document) -> tuple[ViewSettings, str]:
+    """Return the settings in the page's address, and what is to be said of them."""
+    request = getattr(doc.session_context, "request", None)
+    try:
+        return from_query(request.arguments if request is not None else {}), ""
+    except S5Error as error:
+        return ViewSettings(), str(error)

@@ -1,0 +1,104 @@
+"""The pixels of a span, put together from tiles: those that are kept, and those to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from s5engine.view.cache import Kept, TileCache
+from s5engine.view.pictures import Gray, Picture, Tile
+from s5engine.view.region import Span, tiles_of
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A picture's pixels that are wanted on the screen.
+
+    Attributes
+    ----------
+    picture : Picture
+    span : Span
+    choice : str
+        Which window or layer.
+    """
+
+    picture: Picture
+    span: Span
+    choice: str
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the pixels depend on."""
+        return self.picture.name, self.picture.version, self.span, self.choice
+
+    @property
+    def extent(self) -> tuple[float, float, float, float]:
+        """The outer edges ``(y0, y1, x0, x1)``, where pixel n reaches from n − ½ to n + ½."""
+        reduction = self.picture.levels[self.span.level].reduction
+        top, left = (start - 0.5 for start in self.picture.origin)
+        span = self.span
+        return (
+            top + span.y0 * reduction, top + span.y1 * reduction,
+            left + span.x0 * reduction, left + span.x1 * reduction,
+        )  # fmt: skip
+
+    def tile_key(self, tile: Tile) -> tuple[Any, ...]:
+        """Return under what a tile is kept."""
+        group = self.picture.choice_key(self.span.level, self.choice)
+        return self.picture.name, self.span.level, group, tile
+
+
+def missing(wanted: Wanted, cache: TileCache) -> list[Tile]:
+    """Return the tiles that have to be read, from the middle outwards."""
+    level = wanted.picture.levels[wanted.span.level]
+    tiles = []
+    for tile in tiles_of(level, wanted.span):
+        kept = cache.get(wanted.tile_key(tile))
+        if kept is None or kept.version != wanted.picture.version:
+            tiles.append(tile)
+    return tiles
+
+
+def read_tile(wanted: Wanted, tile: Tile, cache: TileCache) -> None:
+    """Read a tile and keep it."""
+    version = wanted.picture.version
+    pixels = wanted.picture.read(wanted.span.level, tile, wanted.choice)
+    cache.put(wanted.tile_key(tile), pixels, version)
+
+
+def assemble(wanted: Wanted, cache: TileCache) -> Gray:
+    """Return the span's pixels: 0 where a tile was never read, old ones where it is out of date."""
+    span, picture = wanted.span, wanted.picture
+    level = picture.levels[span.level]
+    pixels = np.zeros(span.shape, np.uint8)
+    for tile in tiles_of(level, span):
+        kept = cache.get(wanted.tile_key(tile))
+        if kept is not None:
+            _paste(pixels, wanted, tile, kept)
+    return pixels
+
+
+def _paste(pixels: Gray, wanted: Wanted, tile: Tile, kept: Kept) -> None:
+    """Copy what of a tile lies in the span."""
+    span = wanted.span
+    level = wanted.picture.levels[span.level]
+    shown = wanted.picture.show(kept.pixels, span.level, wanted.choice)
+    places, pieces = [], []
+    for index, side, first, last, length in zip(
+        tile, level.side, (span.y0, span.x0), (span.y1, span.x1), shown.shape, strict=True
+    ):
+        start = index * side
+        low, high = max(first, start), min(last, start + length)
+        places.append(slice(low - first, high - first))
+        pieces.append(slice(low - start, high - start))
+    pixels[tuple(places)] = shown[tuple(pieces)]
+
+
+def read_whole(wanted: Wanted, cache: TileCache | None = None) -> Gray:
+    """Return the span's pixels, every tile read."""
+    kept = TileCache() if cache is None else cache
+    for tile in missing(wanted, kept):
+        read_tile(wanted, tile, kept)
+    return assemble(wanted, kept)

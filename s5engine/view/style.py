@@ -1,0 +1,80 @@
+"""How the page looks: dark and neutral, so that the picture is the brightest thing on it."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+BACKGROUND, PANEL, LINE, WORDS, QUIET = "#101113", "#17191c", "#2a2d32", "#d6d8dc", "#878c95"
+ACCENT = "#e0a44a"
+
+#: Width of the column of controls, px.
+COLUMN = 248
+
+_PAGE = f"""
+html, body {{ margin: 0; height: 100%; background: {BACKGROUND}; color: {WORDS};
+  overflow: hidden; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
+body > div {{ height: 100vh; }}
+"""
+
+#: For each widget: they live in shadow trees, which the page's own style does not reach.
+WIDGETS = f"""
+:host {{ color: {WORDS}; font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif;
+  --border-color: {LINE}; }}
+label, .bk-slider-title, .bk-input-group > label {{ color: {QUIET}; font-size: 11px;
+  margin-bottom: 3px; }}
+.bk-slider-value {{ color: {WORDS}; font-weight: 600; }}
+.bk-input {{ background-color: {BACKGROUND}; color: {WORDS}; border: 1px solid {LINE};
+  border-radius: 5px; font-size: 12px; height: 28px; padding: 2px 8px; }}
+.bk-input:focus {{ border-color: {ACCENT}; box-shadow: none; }}
+.bk-btn {{ background: {BACKGROUND} !important; color: {WORDS} !important;
+  border: 1px solid {LINE} !important; border-radius: 5px; font-size: 11.5px; padding: 5px 4px;
+  text-shadow: none; box-shadow: none !important; }}
+.bk-btn:hover {{ border-color: {QUIET} !important; }}
+.bk-btn.bk-active {{ background: {ACCENT} !important; color: {BACKGROUND} !important;
+  border-color: {ACCENT} !important; font-weight: 600; }}
+.noUi-target {{ background: {LINE}; border: 0; box-shadow: none;
+  height: 6px !important; margin: 4px 0; }}
+.noUi-connects, .noUi-connect {{ background: {LINE} !important; }}
+.noUi-handle {{ background: {ACCENT} !important; border: 0 !important;
+  width: 14px !important; height: 14px !important; top: -4px !important;
+  right: -7px !important; border-radius: 50% !important; box-shadow: none !important;
+  cursor: pointer !important; }}
+.noUi-handle::before, .noUi-handle::after {{ display: none; }}
+input[type=checkbox] {{ accent-color: {ACCENT}; color-scheme: dark; margin-left: 0; }}
+.bk-disabled, :host(.bk-disabled) {{ opacity: 0.4; }}
+"""
+
+HEADING = f"""
+:host {{ color: {QUIET}; font: 600 10.5px system-ui, "DejaVu Sans", sans-serif;
+  letter-spacing: 0.09em; text-transform: uppercase; border-top: 1px solid {LINE};
+  padding-top: 10px; margin-top: 6px; }}
+"""
+TITLE = f"""
+:host {{ color: {WORDS}; font: 600 17px system-ui, "DejaVu Sans", sans-serif; }}
+small {{ display: block; color: {QUIET}; font-weight: 400; font-size: 11.5px; margin-top: 3px;
+  overflow-wrap: anywhere; }}
+"""
+NOTE = f"""
+:host {{ color: {QUIET}; font: 11.5px/1.45 system-ui, "DejaVu Sans", sans-serif;
+  overflow-wrap: anywhere; }}
+"""
+READOUT = f"""
+:host {{ color: {QUIET}; font: 12px "DejaVu Sans Mono", ui-monospace, monospace;
+  background: {PANEL}; padding: 5px 12px; white-space: pre; overflow: hidden;
+  box-sizing: border-box; }}
+"""
+SIDE = f"""
+:host {{ background: {PANEL}; border-right: 1px solid {LINE}; padding: 16px 14px 12px;
+  box-sizing: border-box; overflow-y: auto; overflow-x: hidden; }}
+"""
+
+
+def template() -> str:
+    """Return the page around Bokeh's document, for jinja2."""
+    script = files("s5engine.view").joinpath("page.js").read_text(encoding="utf-8")
+    return (
+        "{% block postamble %}\n"
+        '<link rel="icon" href="data:,">\n'
+        f"<style>{{% raw %}}{_PAGE}{{% endraw %}}</style>\n"
+        f"<script>{{% raw %}}{script}{{% endraw %}}</script>\n{{% endblock %}}\n"
+    )

@@ -1,0 +1,147 @@
+"""The page in a real browser: every control changes what is drawn, and what is kept is right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+
+import s5engine as s5
+from browser.page import Tab
+from s5engine.view.app import page_of
+from s5engine.view.exhibit import open_exhibit
+from s5engine.view.serve import Viewer
+
+
+@pytest.fixture(scope="module")
+def saves(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("saves")
+
+
+@pytest.fixture(scope="module")
+def url(data, saves, browser):
+    exhibit = open_exhibit([data / "run1"], labels=data / "labels", saves=saves)
+    viewer = Viewer(page_of(exhibit)).start()
+    yield viewer.url
+    viewer.stop()
+
+
+def differing(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the share of pixels that differ by more than rounding."""
+    return float((np.abs(one - other).max(axis=-1) > 2).mean())
+
+
+def test_the_page_shows_ink_over_the_surface(url, data, tab: Tab) -> None:
+    seen = tab.open(url, "?colour=gray&opacity=1&zoom=1&x=250&y=150")
+    ink = s5.open_run(data / "run1").ink.mean("window").values
+    x, y = (round(v) for v in tab.screen(0, 0))
+    for place in ((40, 60), (150, 250), (260, 430)):
+        shown = seen[y + place[0], x - 248 + place[1]]
+        assert np.abs(shown - ink[place] * 255).max() <= 2, place
+    assert tab.page.title() == "phantom · s5 view"
+
+
+CONTROLS = {
+    "windows": lambda tab: tab.choose("Windows", "window 3"),
+    "maximum": lambda tab: tab.choose("Windows", "maximum"),
+    "boost": lambda tab: tab.slide("Boost", "ArrowRight", 8),
+    "opacity": lambda tab: tab.slide("Opacity", "ArrowLeft", 25),
+    "colours": lambda tab: tab.choose("Colours", "viridis"),
+    "inferno": lambda tab: tab.choose("Colours", "inferno"),
+    "flip": lambda tab: tab.tick("Flip"),
+    "invert": lambda tab: tab.tick("Invert"),
+    "layer": lambda tab: tab.slide("Layer", "ArrowRight", 4),
+    "mask": lambda tab: tab.tick("Mask"),
+    "label": lambda tab: tab.tick("Label"),
+    "whole": lambda tab: tab.press("Whole"),
+    "1 : 1": lambda tab: tab.press("1 : 1"),
+}
+
+
+def test_every_control_changes_what_is_drawn(url, tab: Tab) -> None:
+    start = "?colour=gray&opacity=0.6&zoom=1.5&x=240&y=150"
+    for name, use in CONTROLS.items():
+        before = tab.open(url, start)
+        use(tab)
+        assert differing(before, tab.settled()) > 0.01, name
+        words = parse_qs(urlsplit(tab.page.url).query)
+        assert words != parse_qs(start[1:]), name
+
+
+def test_flip_mirrors_the_picture(url, tab: Tab) -> None:
+    before = tab.open(url, "?zoom=1&x=249.5&y=150&opacity=1&colour=gray")
+    tab.tick("Flip")
+    after = tab.settled()
+    assert differing(before, after) > 0.1
+    # Scaled to the nearest pixel, a mirrored picture may lie one pixel beside.
+    mirrored = before[:, ::-1]
+    shifted = [differing(np.roll(mirrored, by, axis=1), after) for by in (-1, 0, 1)]
+    assert min(shifted) < 0.01, shifted
+
+
+def test_the_address_restores_the_view(url, tab: Tab) -> None:
+    tab.open(url)
+    tab.choose("Windows", "window 4")
+    tab.slide("Boost", "ArrowRight", 5)
+    tab.tick("Invert")
+    tab.tick("Mask")
+    tab.page.mouse.move(600, 300)
+    tab.page.mouse.wheel(0, -400)
+    seen = tab.settled()
+    assert differing(seen, tab.open(tab.page.url)) < 0.01  # the address rounds to 0.001 px
+    tab.open(url, "?boost=99")
+    assert "boost is between 1 and 10" in tab.note()
+
+
+def test_the_read_out_names_pixel_and_part(url, data, tab: Tab) -> None:
+    tab.open(url, "?zoom=1&x=250&y=150&opacity=1")
+    tab.page.mouse.move(*tab.screen(120, 80))
+    read = "Bokeh.documents[0].get_model_by_name('readout').text"
+    tab.page.wait_for_function(f"{read}.includes('y 80  x 120')")
+    text = tab.page.evaluate(read)
+    value = float(s5.open_run(data / "run1").ink.mean("window")[80, 120])
+    assert "part 01, x 120" in text
+    assert f"ink {int(value * 255) / 255:.2f}" in text
+
+
+@pytest.mark.parametrize("query", ["show=mean", "show=max&boost=2.5&invert=1&flip=1", "show=4"])
+def test_a_saved_picture_is_the_composite(url, data, tab: Tab, query) -> None:
+    tab.open(url, f"?colour=gray&opacity=1&zoom=4&x=250&y=150&{query}")
+    tab.press("Full resolution")
+    path = Path(tab.wait_note("Saved").removeprefix("Saved "))
+    told = json.loads(path.with_suffix(".json").read_text())
+    y0, y1, x0, x1 = told["box"]
+    ink = s5.open_run(data / "run1").ink.isel(y=slice(y0, y1), x=slice(x0, x1))
+    asked = told["settings"]
+    ink = ink if asked["show"] in ("mean", "max") else ink.sel(window=[int(asked["show"])])
+    method = "max" if asked["show"] == "max" else "mean"
+    expected = s5.composite(ink, method=method, boost=asked["boost"], flip=asked["flip"],
+                            invert=asked["invert"], reduce=1)  # fmt: skip
+    assert (y1 - y0, x1 - x0) == expected.shape
+    assert y1 - y0 < 300
+    np.testing.assert_array_equal(_gray(path), (expected * 255).astype(np.uint8))
+
+
+def _gray(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(path))
+
+
+def test_the_picture_saved_as_on_the_screen_looks_like_it(url, tab: Tab) -> None:
+    tab.open(url, "?zoom=1&x=249.5&y=149.5&opacity=0.6&colour=amber&boost=2&mask=1&label=1")
+    seen = tab.settled()
+    tab.press("As on screen")
+    saved = _gray(Path(tab.wait_note("Saved").removeprefix("Saved "))).astype(int)
+    x, y = (round(v) for v in tab.screen(-0.5, -0.5))
+    # Scaled to the nearest pixel, the picture may lie one pixel beside.
+    shares = {}
+    for down, across in np.ndindex(3, 3):
+        top, left = y + down - 1, x + across - 1 - 248
+        shown = seen[top : top + 300, left : left + 500]
+        assert saved.shape == shown.shape
+        shares[down - 1, across - 1] = (np.abs(saved - shown).max(axis=-1) > 6).mean()
+    assert min(shares.values()) < 0.02, shares
