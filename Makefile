@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint types bench lock clean
+.PHONY: demo test test-all lint types bench bench-report lock clean
 
 demo: $(READY)
 	$(BIN)/s5 demo --out out/demo
@@ -22,9 +22,13 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# About ten minutes on two cores; benchmarks/README.md says what is measured and how.
+# Less than twenty minutes on two cores; benchmarks/README.md says what is measured and how.
 bench: $(READY)
-	$(BIN)/python -m benchmarks.bench_ingest --rounds 1
+	$(BIN)/python -m benchmarks.suite
+
+# Tables and plots from the results, without measuring anything.
+bench-report: $(READY)
+	$(BIN)/python -m benchmarks.report
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s5engine needs Python 3.11 or newer: make PYTHON=python3.12 ...")'

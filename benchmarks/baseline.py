@@ -36,6 +36,7 @@ def run(
     width: int = PART_WIDTH,
     codec: str = "lzw",
     parts: int | None = None,
+    only: list[int] | None = None,
 ) -> int:
     """Download the layers of a folder and cut them into contrasted parts; return how many parts.
 
@@ -53,10 +54,39 @@ def run(
         A name in `CODECS`.
     parts : int, optional
         Only the first so many parts.
+    only : list of int, optional
+        Only these parts.
     """
     root = Path(folder)
     layers = download(url, root / "layers")
-    return cut(layers, root / "parts_contrasted", segment, width, codec, parts)
+    wanted = only if parts is None else list(range(1, parts + 1))
+    return cut(layers, root / "parts_contrasted", segment, width, codec, wanted)
+
+
+def crop(
+    url: str, folder: str, *, part: int, layers: list[int], box: list[int], width: int = PART_WIDTH
+) -> list[int]:
+    """Get at a crop of one part: download, cut the part, read its layers; return the crop's shape.
+
+    Parameters
+    ----------
+    part : int
+        Its number.
+    layers : list of int
+        Which of them inference reads.
+    box : (y0, y1, x0, x1)
+        The crop, px of the part.
+    """
+    run(url, folder, width=width, codec="none", only=[part])
+    return list(read_crop(folder, part, layers, box).shape)
+
+
+def read_crop(folder: str, part: int, layers: list[int], box: list[int]) -> npt.NDArray[np.uint8]:
+    """Return a crop of a part that was cut, each layer read whole first and then let go."""
+    path = Path(folder) / "parts_contrasted" / f"phantom_{part:02d}" / "layers"
+    y0, y1, x0, x1 = box
+    images = (tifffile.imread(path / f"{number:02d}.tif") for number in layers)
+    return np.stack([image[y0:y1, x0:x1].copy() for image in images])
 
 
 def download(url: str, folder: Path) -> list[Path]:
@@ -84,14 +114,16 @@ def contrast_table() -> npt.NDArray[np.uint8]:
 
 
 def cut(
-    layers: list[Path], tree: Path, segment: str, width: int, codec: str, parts: int | None
+    layers: list[Path], tree: Path, segment: str, width: int, codec: str, only: list[int] | None
 ) -> int:
     """Write ``<segment>_<NN>/layers/<LL>.tif`` and ``mask.png`` for every part."""
     table = contrast_table()
     with tifffile.TiffFile(layers[0]) as first:
         columns = first.pages.first.shape[1]
-    starts = list(range(0, columns, width))[:parts]
-    for number, x0 in enumerate(starts, start=1):
+    starts = dict(enumerate(range(0, columns, width), start=1))
+    if only is not None:
+        starts = {number: x0 for number, x0 in starts.items() if number in only}
+    for number, x0 in starts.items():
         part = tree / f"{segment}_{number:02d}"
         (part / "layers").mkdir(parents=True, exist_ok=True)
         for path in layers:

@@ -1,84 +1,86 @@
-"""Is the budget kept? Peak memory of each step at several budgets and at 1 × and 8 × the width.
-
-``python -m benchmarks.bench_memory`` takes about a quarter of an hour on two cores.
-"""
+"""Is the budget kept? Peak memory of each step at several budgets and at 1 × and 8 × the width."""
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench_ingest import scratch
-from benchmarks.common import Measured, run_case, write_result
+from benchmarks.common import ROOT, Measured, run_case
+from benchmarks.record import case, ratio
+from benchmarks.scratch import scratch
 from benchmarks.served import ServedSegment
 
+TITLE = "Is the budget kept? Peak memory of each step at several budgets and widths"
+BENCH: dict[str, Any] = {
+    "rows": 1024, "widths": [2048, 16_384], "budgets": ["1.5 GiB", "4 GiB"], "strides": [64],
+    "checkpoint": None,
+}  # fmt: skip
+#: What the published result was measured with; a quarter of an hour.
+FULL: dict[str, Any] = {
+    "rows": 4096, "widths": [2048, 16_384], "budgets": ["1.5 GiB", "4 GiB", "12 GiB"],
+    "strides": [64, 32], "checkpoint": "checkpoints/demo.ckpt",
+}  # fmt: skip
+TINY: dict[str, Any] = {
+    "rows": 150, "widths": [300], "budgets": ["4 GiB"], "strides": [64], "checkpoint": None,
+}  # fmt: skip
 CASES = "benchmarks.memory_cases"
-MIB = 2**20
+LAYERS = 18
 
 
-def told(budget: str, width: int, run: Measured, **more: Any) -> dict[str, Any]:
-    """Return one case's row; with a projection, its ratio to what was measured."""
-    row = {"budget": budget, "width": width, "peak_mib": run.peak_bytes // MIB,
-           "seconds": round(run.seconds, 1)}  # fmt: skip
-    projected = (run.result or {}).get("projected_mib")
-    over = (
-        {}
-        if projected is None
-        else {"projected_over_peak": round(projected * MIB / run.peak_bytes, 2)}
+def told(name: str, budget: str, width: int, run: Measured, **more: Any) -> dict[str, Any]:
+    """Return one case."""
+    return case(
+        name, [run], figures=run.result or {}, series=False, budget=budget, width=width, **more
     )
-    return {**row, **more, **(run.result or {}), **over}
 
 
-def measure(rows: int, widths: list[int], budgets: list[str], strides: list[int],
-            checkpoint: Path | None, root: Path | None) -> dict[str, Any]:  # fmt: skip
+def measure(
+    root: Path | None, *, rows: int, widths: list[int], budgets: list[str], strides: list[int],
+    checkpoint: str | None,
+) -> dict[str, Any]:  # fmt: skip
     """Run every step at every budget and width, each in a fresh process."""
-    found: dict[str, Any] = {"size": {"layers": 18, "rows": rows}, "ingest": [], "split": [],
-                             "infer": []}  # fmt: skip
-    with ServedSegment(rows, max(widths), 18) as segment, scratch(root) as folder:
-        store = folder / "volume.zarr"
+    cases = []
+    with ServedSegment(rows, max(widths), LAYERS) as segment, scratch(root) as folder:
+        store, tree, out = (str(folder / name) for name in ("volume.zarr", "tree", "run"))
         for budget in budgets:
             for width in widths:
-                shutil.rmtree(store, ignore_errors=True)
-                run = run_case(f"{CASES}:ingest", url=segment.url, store=str(store),
-                               budget=budget, box=[0, rows, 0, width])  # fmt: skip
-                found["ingest"].append(told(budget, width, run))
-                run = run_case(f"{CASES}:split", store=str(store), folder=str(folder / "tree"),
-                               budget=budget, width=10_000)  # fmt: skip
-                shutil.rmtree(folder / "tree")
-                found["split"].append(told(budget, width, run))
-                for stride in strides:
-                    run = run_case(f"{CASES}:infer", store=str(store), run=str(folder / "run"),
-                                   budget=budget, stride=stride, columns=width)  # fmt: skip
-                    shutil.rmtree(folder / "run")
-                    found["infer"].append(told(budget, width, run, stride=stride, network="none"))
-            if checkpoint is not None:
-                run = run_case(f"{CASES}:infer", store=str(store), run=str(folder / "run"),
-                               budget=budget, stride=64, columns=min(widths),
-                               checkpoint=str(checkpoint.absolute()))  # fmt: skip
-                shutil.rmtree(folder / "run")
-                found["infer"].append(
-                    told(budget, min(widths), run, stride=64, network=checkpoint.name)
-                )
-    return found
+                run = run_case(f"{CASES}:ingest", url=segment.url, store=store, budget=budget,
+                               box=[0, rows, 0, width])  # fmt: skip
+                cases.append(told("ingest", budget, width, run))
+                run = run_case(f"{CASES}:split", store=store, folder=tree, budget=budget,
+                               width=10_000)  # fmt: skip
+                cases.append(told("split", budget, width, run))
+                shutil.rmtree(tree)
+                networks: list[tuple[str, int, dict[str, str]]] = [
+                    ("none", stride, {}) for stride in strides
+                ]
+                if checkpoint is not None and width == min(widths):
+                    path = ROOT / checkpoint
+                    networks.append((path.name, strides[0], {"checkpoint": str(path)}))
+                for network, stride, given in networks:
+                    run = run_case(f"{CASES}:infer", store=store, run=out, budget=budget,
+                                   stride=stride, columns=width, **given)  # fmt: skip
+                    cases.append(told("infer", budget, width, run, stride=stride, network=network))
+                    shutil.rmtree(out)
+                shutil.rmtree(store)
+    return body(cases, {"layers": LAYERS, "rows": rows})
 
 
-def main() -> None:
-    """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=4096)
-    parser.add_argument("--widths", type=int, nargs="+", default=[2048, 16_384])
-    parser.add_argument("--budgets", nargs="+", default=["1.5 GiB", "4 GiB", "12 GiB"])
-    parser.add_argument("--strides", type=int, nargs="+", default=[64, 32])
-    parser.add_argument("--checkpoint", type=Path, help="a real network, for the least width")
-    parser.add_argument("--scratch", type=Path, help="a folder on a disk with 10 GB of room")
-    parser.add_argument("--name", default="memory")
-    asked = parser.parse_args()
-    body = measure(asked.rows, asked.widths, asked.budgets, asked.strides, asked.checkpoint,
-                   asked.scratch)  # fmt: skip
-    print(write_result(asked.name, body))
-
-
-if __name__ == "__main__":
-    main()
+def body(cases: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the result: the cases, and how their peaks stand to budgets and projections."""
+    ratios = []
+    for one in cases:
+        peak = one["peak_mib"]["each"]
+        budget = float(one["parameters"]["budget"].removesuffix(" GiB")) * 1024
+        ratios.append(
+            ratio(f"{one['name']}: peak ÷ budget", peak, [budget] * len(peak), of="peak memory",
+                  bar=("<=", 1.0), **one["parameters"])
+        )  # fmt: skip
+        projected = one.get("figures", {}).get("projected_mib")
+        if projected is not None:
+            ratios.append(
+                ratio("projection ÷ peak", [projected] * len(peak), peak, of="peak memory",
+                      bar=(">=", 1.0), **one["parameters"])
+            )  # fmt: skip
+    return {"title": TITLE, "settings": settings, "cases": cases, "ratios": ratios}

@@ -1,13 +1,9 @@
-"""What the engine adds to the network: a run's prediction ÷ the same batches in a bare loop.
-
-``python -m benchmarks.bench_overhead`` takes about four minutes on two cores.
-"""
+"""What the engine adds to the network: a run's prediction ÷ the same batches in a bare loop."""
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +11,18 @@ import numpy as np
 import torch
 
 import s5engine as s5
-from benchmarks.bench_ingest import scratch
-from benchmarks.common import run_case, write_result
+from benchmarks.common import Measured, run_case
+from benchmarks.record import case, ratio, seconds
+from benchmarks.scratch import scratch
 from benchmarks.served import ServedSegment
 
+TITLE = "What the engine adds to the network: a run's prediction against a bare loop of batches"
+BENCH: dict[str, Any] = {
+    "model": "b0", "side": 512, "stride": 128, "batch": 2, "budget": "4 GiB", "rounds": 3,
+}  # fmt: skip
+#: What the published result was measured with; some minutes.
+FULL: dict[str, Any] = {**BENCH, "side": 1536}
+TINY: dict[str, Any] = {**BENCH, "side": 128, "batch": 1, "rounds": 1}
 CASES = "benchmarks.bench_overhead"
 
 
@@ -58,39 +62,36 @@ def _model(model_type: str) -> s5.InkModel:
     return build_model(NetworkConfig.preset(model_type), seed=0)
 
 
-def main() -> None:
-    """Measure in turns, each in a fresh process, and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="b0")
-    parser.add_argument("--side", type=int, default=1536, help="of the volume, px")
-    parser.add_argument("--stride", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=2)
-    parser.add_argument("--budget", default="4 GiB")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scratch", type=Path)
-    parser.add_argument("--name", default="overhead")
-    asked = parser.parse_args()
-    rows, alone = [], []
-    with scratch(asked.scratch) as folder, ServedSegment(asked.side, asked.side, 16) as segment:
+def measure(
+    root: Path | None, *, model: str, side: int, stride: int, batch: int, budget: str, rounds: int
+) -> dict[str, Any]:
+    """Measure in turns, each in a fresh process."""
+    engines: list[Measured] = []
+    loops: list[Measured] = []
+    with scratch(root) as folder, ServedSegment(side, side, 16) as segment:
         store = str(folder / "volume.zarr")
         run_case("benchmarks.ingest_cases:store", url=segment.url, store=store)
-        for number in range(asked.rounds):
-            rows.append(run_case(
-                f"{CASES}:engine", model_type=asked.model, batch=asked.batch, store=store,
-                run=str(folder / f"run{number}"), budget=asked.budget, stride=asked.stride,
-            ).result)  # fmt: skip
-            alone.append(run_case(
-                f"{CASES}:bare", model_type=asked.model, tiles=rows[-1]["tiles"], batch=asked.batch,
-            ).result)  # fmt: skip
-    ratios = [round(row["seconds"] / loop, 3) for row, loop in zip(rows, alone, strict=True)]
-    body = {
-        "network": asked.model, "side": asked.side, "stride": asked.stride, "batch": asked.batch,
-        "engine": rows, "bare_seconds": [round(s, 2) for s in alone],
-        "seconds_per_tile": round(statistics.median(alone) / rows[0]["tiles"], 3),
-        "engine_over_bare": {"each": ratios, "median": statistics.median(ratios)},
+        for number in range(rounds):
+            engines.append(run_case(
+                f"{CASES}:engine", model_type=model, batch=batch, store=store,
+                run=str(folder / f"run{number}"), budget=budget, stride=stride,
+            ))  # fmt: skip
+            loops.append(run_case(
+                f"{CASES}:bare", model_type=model, tiles=engines[-1].result["tiles"], batch=batch,
+            ))  # fmt: skip
+    # The clocks of the cases themselves: building the network is neither's affair.
+    engines = [replace(run, seconds=run.result["seconds"]) for run in engines]
+    loops = [replace(run, seconds=run.result) for run in loops]
+    tiles, blocks = (engines[0].result[name] for name in ("tiles", "blocks"))
+    return {
+        "title": TITLE,
+        "settings": {"network": model, "side": side, "stride": stride, "batch": batch,
+                     "budget": budget},
+        "cases": [
+            case("engine", engines, work=(tiles, "tiles"), figures={"blocks": blocks}),
+            case("bare loop", loops, work=(tiles, "tiles")),
+        ],
+        "ratios": [
+            ratio("engine ÷ bare loop", seconds(engines), seconds(loops), bar=("<=", 1.03)),
+        ],
     }  # fmt: skip
-    print(write_result(asked.name, body))
-
-
-if __name__ == "__main__":
-    main()

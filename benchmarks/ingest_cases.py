@@ -117,3 +117,34 @@ def _check_masks(old: Path, new: Path, contrasted: Any, segment: str, width: int
         np.testing.assert_array_equal(mask, s5.read_mask(new / name))
         x0 = (number - 1) * width
         np.testing.assert_array_equal(mask, lazy.isel(x=slice(x0, x0 + width)).values)
+
+
+def crop(
+    url: str, store: str, *, layers: list[int], box: list[int], budget: str | None = None
+) -> list[int]:
+    """Get at a contrasted crop: ingest its rows, read it block by block; return its shape."""
+    volume = s5.ingest(url, store, layers=layers, box=box, budget=budget, progress=False)
+    contrasted = s5.contrast(volume)
+    for y in range(0, contrasted.sizes["y"], 1024):
+        for x in range(0, contrasted.sizes["x"], 1024):
+            contrasted.isel(y=slice(y, y + 1024), x=slice(x, x + 1024)).compute()
+    return list(contrasted.shape)
+
+
+def check_crop(
+    baseline: str, store: str, *, part: int, layers: list[int], box: list[int], width: int
+) -> int:
+    """Compare the same crop of both ways on every pixel; return how many were compared.
+
+    Raises
+    ------
+    AssertionError
+        If any pixel differs.
+    """
+    from benchmarks.baseline import read_crop
+
+    old = read_crop(baseline, part, layers, box)
+    new = s5.contrast(s5.open_volume(store))
+    assert (int(new.y[0]), int(new.x[0])) == (box[0], (part - 1) * width + box[2])
+    np.testing.assert_array_equal(new.values, old)
+    return int(old.size)

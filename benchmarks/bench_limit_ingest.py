@@ -1,0 +1,57 @@
+"""Ingest against its limit: decoding the same bytes from memory, then writing the store alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import Measured, run_case
+from benchmarks.record import by_turns, case, ratio, seconds, spread
+from benchmarks.scratch import scratch
+from benchmarks.served import ServedSegment
+
+TITLE = "Ingest against the limit: decoding from memory and writing the store, on all cores"
+BENCH: dict[str, Any] = {"layers": 21, "rows": 1378, "width": 60_000, "rounds": 2}
+TINY: dict[str, Any] = {"layers": 12, "rows": 60, "width": 1100, "rounds": 1}
+BAR = 1.3
+WAYS = {
+    "decode and write": ("benchmarks.limit_cases:decode_and_write", "folder"),
+    "ingest": ("benchmarks.ingest_cases:store", "store"),
+}
+MISSING = (
+    "the limit neither imports libraries nor fetches: the server's process takes its share of the "
+    "two cores, and so do receiving the bytes and putting decoded rows in their places"
+)
+
+
+def measure(
+    root: Path | None, *, layers: int, rows: int, width: int, rounds: int
+) -> dict[str, Any]:
+    """Run both in turns."""
+    runs: dict[str, list[Measured]] = {name: [] for name in WAYS}
+    with ServedSegment(rows, width, layers) as segment:
+        for number in range(rounds):
+            for name in by_turns([*WAYS], number):
+                with scratch(root) as folder:
+                    target, place = WAYS[name]
+                    more = {"layers": layers} if place == "folder" else {}
+                    given = {place: str(folder / "out"), **more}
+                    if place == "store":
+                        given["layers"] = list(range(layers))
+                    runs[name].append(run_case(target, url=segment.url, **given))
+    work = (layers * rows * width / 1e6, "MB of pixels")
+    cases = [case(name, found, work=work) for name, found in runs.items()]
+    for step in ("decode_seconds", "write_seconds"):
+        each = spread([run.result[step] for run in runs["decode and write"]])
+        cases[0].setdefault("figures", {})[step] = each
+    return {
+        "title": TITLE,
+        "settings": {"layers": layers, "rows": rows, "width": width},
+        "cases": cases,
+        "ratios": [
+            ratio("ingest ÷ limit", seconds(runs["ingest"]), seconds(runs["decode and write"]),
+                  bar=("<=", BAR), missing=MISSING),
+            ratio("ingest ÷ limit", [run.cpu_seconds for run in runs["ingest"]],
+                  [run.cpu_seconds for run in runs["decode and write"]], of="processor time"),
+        ],
+    }  # fmt: skip
