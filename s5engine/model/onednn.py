@@ -128,5 +128,6 @@ def _room(name: str, shape: tuple[int, ...]) -> Tensor:
     held: dict[str, Tensor] = _rooms.__dict__
     if name not in held or held[name].shape != shape:
         held.pop(name, None)  # before its successor is made
-        held[name] = torch.empty(shape, memory_format=torch.channels_last_3d)
+        with torch.inference_mode(False):  # or nobody outside of it could write into it
+            held[name] = torch.empty(shape, memory_format=torch.channels_last_3d)
     return held[name]

@@ -55,6 +55,14 @@ def test_a_room_is_used_again_by_one_thread_and_shared_with_no_other() -> None:
     assert places[0] == places[1] != places[2] == places[3]
 
 
+def test_a_room_made_in_inference_mode_serves_without_it() -> None:
+    conv = nn.Conv3d(8, 8, 3, padding=1)
+    x = last(torch.randn(LARGE))
+    for mode in (torch.inference_mode, torch.no_grad, torch.inference_mode):
+        with mode():
+            assert torch.allclose(onednn.conv_relu(x, conv, "b"), conv(x).relu(), atol=1e-5)
+
+
 def test_a_convolution_added_in_place_with_its_relu() -> None:
     torch.manual_seed(0)
     conv = nn.Conv3d(4, 6, 3, padding=1)
