@@ -366,5 +366,5 @@ def _provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     kept = {name: volume.attrs[name] for name in names if name in volume.attrs}
     return kept | {
         "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
-        "precision": model.precision,
+        "precision": model.precision, "backend": model.backend,
     }  # fmt: skip

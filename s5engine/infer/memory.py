@@ -277,7 +277,13 @@ def working_bytes(model: InkModel, batch: int) -> int:
         return batch * _VALUES_OF_A_CALLABLE * model.layers * model.tile**2 * 4
     from s5engine.model.cost import network_cost
 
-    return network_cost(model.config, _COUNTED_BATCH).working_bytes * -(-batch // _COUNTED_BATCH)
+    cost = network_cost(model.config, _COUNTED_BATCH)
+    alive = cost.working_bytes * -(-batch // _COUNTED_BATCH)
+    if model.backend == "openvino":
+        from s5engine.model import openvino_backend
+
+        return openvino_backend.working_bytes(cost.weight_bytes, alive)
+    return alive
 
 
 def dask_threads() -> int:

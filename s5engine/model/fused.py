@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from s5engine.model import onednn
 from s5engine.model.rewrite import (
     FusedUpsample,
     fold_batch_norm,
@@ -25,6 +26,9 @@ from s5engine.model.unetr import UNETR, Conv, ConvBlock, Deconv, DeconvBlock
 from s5engine.model.unetr_segformer import UnetrSegformer
 
 M = TypeVar("M", bound=nn.Module)
+
+#: Rows of the image whose depth is mixed at a time on a CPU.
+_ROWS = 8
 
 
 def rewrite_for_inference(network: UnetrSegformer) -> FusedUnetrSegformer:
@@ -45,6 +49,7 @@ class FusedUnetrSegformer(nn.Module):
         self.encoder = FusedUNETR(network.encoder)
         self.segformer = copy.deepcopy(network.encoder_2d.segformer)
         self.decode_head = FusedDecodeHead(network.encoder_2d.decode_head)
+        onednn.use_for_linear(self)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.encoder(x)  # (B, 1, D, P, P) → (B, C, P, P)
@@ -58,7 +63,9 @@ class FusedUNETR(nn.Module):
     def __init__(self, unetr: UNETR) -> None:
         super().__init__()
         self.transformer = copy.deepcopy(unetr.transformer)
-        self.stem = nn.Sequential(*map(_conv, unetr.decoder0))
+        self.stem = nn.Sequential(
+            _conv(unetr.decoder0[0], "thin"), _conv(unetr.decoder0[1], "full")
+        )
         self.side3 = nn.Sequential(*map(_upsample, unetr.decoder3))
         self.side6 = nn.Sequential(*map(_upsample, unetr.decoder6))
         self.side9 = _upsample(unetr.decoder9)
@@ -74,9 +81,10 @@ class FusedUNETR(nn.Module):
         self.join6 = Join(up9[3], up6[0])
         self.level6 = _conv(up6[1])
         self.join3 = Join(up6[2], up3[0])
-        self.level3 = _conv(up3[1])
+        self.level3 = _conv(up3[1], "half")
         self.join0 = Join(up3[2], head[0])
-        self.level0 = _conv(head[1])
+        # When this is computed, the stem's result has been used.
+        self.level0 = _conv(head[1], "full")
         self.last = DepthMaximum(_a(Conv, head[2]).block)
         for module in self.modules():
             if isinstance(module, nn.Conv3d | FusedUpsample):
@@ -100,14 +108,14 @@ class FusedUNETR(nn.Module):
 
 
 class ConvReLU(nn.Module):
-    """A convolution, BatchNorm folded in, and a ReLU in place."""
+    """A convolution, BatchNorm folded in, and a ReLU; ``room``: see `onednn.conv_relu`."""
 
-    def __init__(self, conv: nn.Conv3d) -> None:
+    def __init__(self, conv: nn.Conv3d, room: str | None = None) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv, self.room = conv, room
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu_(self.conv(x))
+        return onednn.conv_relu(x, self.conv, self.room)
 
 
 class UpsampleReLU(nn.Module):
@@ -132,8 +140,7 @@ class Join(nn.Module):
 
     def forward(self, skip: Tensor, below: Tensor) -> Tensor:
         x = self.upsample(below)  # (B, C, 2d, 2h, 2w)
-        x += self.skip(skip)  # (B, C, 2d, 2h, 2w)
-        return torch.relu_(x)
+        return onednn.add_conv_relu_(x, skip, self.skip)  # (B, C, 2d, 2h, 2w)
 
 
 class DepthMaximum(nn.Module):
@@ -148,7 +155,12 @@ class DepthMaximum(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 4, 1)  # (B, D, H, W, S): no copy, the channels lie last in memory
-        x = torch.amax(self.mix(x), dim=1)  # (B, H, W, C)
+        # On a CPU a few rows at a time: their products then never leave its caches.
+        rows = _ROWS if x.device.type == "cpu" else x.shape[2]
+        strips = [
+            torch.amax(self.mix(s), dim=1) for s in torch.split(x, rows, dim=2)
+        ]  # (B, rows, W, C)
+        x = torch.cat(strips, dim=1) if len(strips) > 1 else strips[0]  # (B, H, W, C)
         # The bias is the same at every depth: adding it after the maximum is D times cheaper.
         return (x + self.bias).permute(0, 3, 1, 2)  # (B, C, H, W)
 
@@ -191,8 +203,8 @@ class FusedDecodeHead(nn.Module):
         return x
 
 
-def _conv(block: nn.Module) -> ConvReLU:
-    return ConvReLU(_folded(_a(ConvBlock, block)))
+def _conv(block: nn.Module, room: str | None = None) -> ConvReLU:
+    return ConvReLU(_folded(_a(ConvBlock, block)), room)
 
 
 def _upsample(block: nn.Module) -> UpsampleReLU:

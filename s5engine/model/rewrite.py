@@ -92,9 +92,20 @@ class FusedUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Double the size."""
         x = F.conv_transpose3d(x, self.weight, self.inner, stride=2, padding=1)
+        if torch.compiler.is_compiling():  # a graph compiler would copy everything for each face
+            return x + self._map(x)
         for dim, index, constant in self._border(x):
             x.select(dim, index).add_(constant)  # (B, out, 2d, 2h, 2w), in place on six faces
         return x
+
+    def _map(self, x: Tensor) -> Tensor:
+        """Return what the border adds to every voxel, (1, out, 2d, 2h, 2w)."""
+        table = self.table
+        for axis, size in enumerate(x.shape[2:], start=1):
+            at = torch.ones(size, dtype=torch.long, device=table.device)
+            at[0], at[-1] = 0, 2
+            table = table.index_select(axis, at)
+        return table[None]
 
     def _border(self, x: Tensor) -> list[tuple[int, int, Tensor]]:
         """Return (dim, index, constant) of the six faces; what two share is in the first."""
