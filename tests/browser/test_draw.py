@@ -75,6 +75,7 @@ def test_a_brush_draws_the_ignore_mask_and_undo_takes_the_last_shape_away(place,
     assert not ignore[115:].any()
 
 
+@pytest.mark.slow
 def test_a_second_drawing_keeps_the_former_file(place, tab: Tab) -> None:
     url, part = place
     tab.open(url, VIEW)
@@ -90,6 +91,7 @@ def test_a_second_drawing_keeps_the_former_file(place, tab: Tab) -> None:
     assert not s5.read_mask(part / "label.1.png")[60, 235]
 
 
+@pytest.mark.slow
 def test_drawing_starts_from_a_proposal(data, tmp_path: Path, tab: Tab, browser) -> None:
     labels, proposal = tmp_path / "labels", tmp_path / "proposal"
     labels.mkdir()

@@ -107,7 +107,14 @@ def test_the_read_out_names_pixel_and_part(url, data, tab: Tab) -> None:
     assert f"ink {int(value * 255) / 255:.2f}" in text
 
 
-@pytest.mark.parametrize("query", ["show=mean", "show=max&boost=2.5&invert=1&flip=1", "show=4"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("show=mean", marks=pytest.mark.slow),
+        "show=max&boost=2.5&invert=1&flip=1",
+        pytest.param("show=4", marks=pytest.mark.slow),
+    ],
+)
 def test_a_saved_picture_is_the_composite(url, data, tab: Tab, query) -> None:
     tab.open(url, f"?colour=gray&opacity=1&zoom=4&x=250&y=150&{query}")
     tab.press("Full resolution")
