@@ -122,7 +122,7 @@ def info(
 
     is_run = "://" not in volume and (Path(volume) / "run.json").exists()
     for name, value in run_lines(volume) if is_run else volume_lines(volume):
-        typer.echo(f"{name:<12}{value}")
+        typer.echo(f"{name:<10}{value}")
     if out is not None:
         from s5engine.view.glance import write_glance
 

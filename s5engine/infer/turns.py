@@ -11,11 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from s5engine.console import Meter
 from s5engine.console import progress as show_progress
 from s5engine.infer.execute import Index, group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
 from s5engine.infer.surgery import down_columns, needed_tiles, replace_tiles
+from s5engine.store.pyramid import reduce_block
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -54,7 +57,8 @@ class Turns:
             stored = create_tiles(tiles, folder / "tiles.zarr", dtype)
             self._predict = BlockWriter("predict", tiles.data, stored, journal)
             ink = replace_tiles(ink, tiles, stored)
-        array, blocks = create_ink(ink, folder / "ink.zarr", dtype)
+        self._store = folder / "ink.zarr"
+        array, blocks = create_ink(ink, self._store, dtype)
         data = ink.data.rechunk(blocks)
         self._blend = BlockWriter("blend", data, array, journal)
         needs = needed_tiles(data, None if tiles is None else tiles.data.name)
@@ -65,6 +69,7 @@ class Turns:
             if not self._blend.is_written(block)
         }
         self._blocks = len(needs)
+        self._ends = [np.cumsum(sizes).tolist() for sizes in data.chunks]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -98,7 +103,14 @@ class Turns:
         self._blend.write(blocks, lambda _: None if meter is None else meter.advance())
         for block in blocks:
             del self._waiting[block]
+            # The coarser levels as well, so that a large run can be looked at while it fills.
+            reduce_block(self._store, *(self._place(axis, block[axis]) for axis in (1, 2)))
         self.seconds["blend"] += time.monotonic() - started
+
+    def _place(self, axis: int, index: int) -> slice:
+        """Return the pixels of a block along an axis."""
+        ends = self._ends[axis]
+        return slice(ends[index - 1] if index else 0, ends[index])
 
     def _turns(self, todo: Sequence[Index]) -> Iterator[Sequence[Index]]:
         """Yield what is predicted in each turn: as much as takes about a minute, a group at most.

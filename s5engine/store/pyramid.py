@@ -127,8 +127,11 @@ def write_levels(
     base = find_base(path)
     size = resolve_budget(budget)
     if resume and len(listed_levels(base)) == len(base.shapes) and not _needs_listing(base):
-        # Killed between its last line and its end.
-        _journal_path(path).unlink(missing_ok=True)
+        if _journal_path(path).exists():  # killed between its last line and its end
+            remove_strays(path)
+            if (found := open_levels(base)) is not None:
+                forget_token(found[1][0])
+            _journal_path(path).unlink()
         return
     try:
         with Journal.open(_journal_path(path), {}, resume=resume) as journal:

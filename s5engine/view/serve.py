@@ -93,6 +93,12 @@ class Viewer:
         try:
             await self._end.wait()
         finally:
+            # Bokeh itself would leave open pages, and the threads that read for them, as they are.
+            for session in server.get_sessions():
+                context = session.document.session_context
+                if context is not None:
+                    for ended in session.document.session_destroyed_callbacks:
+                        ended(context)
             server.stop()
             await http.close_all_connections()
 

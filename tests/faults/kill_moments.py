@@ -18,7 +18,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
+
+import numpy as np
 
 import s5engine as s5
 from s5engine.errors import StoreError
@@ -26,9 +29,12 @@ from s5engine.geometry import TileAxis
 from s5engine.infer import memory
 from s5engine.store import ingest as ingest_module
 from s5engine.store import plan
+from s5engine.store.part_file import PartFile, rows_by_token
 from support import noise, texture, volume_of
 
 SIDE, TILE, STRIDE = (400, 500), 64, 32
+#: Rows of the layers that are ingested and cut.
+HEIGHT = 700
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
 Step = Callable[[Path], None]
 
@@ -61,6 +67,37 @@ def ingest(folder: Path) -> None:
     s5.ingest(SOURCE, folder / "volume.zarr", progress=False)
 
 
+def split(folder: Path) -> None:
+    """Cut layers into parts; leave a line for each file and its first row of each band."""
+    plan.BAND_HEIGHTS = (128,)
+    write = PartFile.write
+
+    def told(file: PartFile, pixels: np.ndarray, row: int) -> None:
+        log(folder, f"{file.path.relative_to(folder)} {row}")
+        write(file, pixels, row)
+
+    PartFile.write = told  # type: ignore[method-assign]
+    s5.split(SOURCE, folder / "tree", width=400, progress=False)
+
+
+def cut_rows(folder: Path) -> list[str]:
+    """Return each file of parts and its finished rows, as `split` logs them."""
+    finished = rows_by_token(units(folder))
+    told = []
+    for path in (folder / "tree").rglob("*.tif"):
+        told.append(f"{path.relative_to(folder)} {HEIGHT}")
+    for path in (folder / "tree").rglob("layers/*.partial"):
+        name, token, _ = path.name.split(".")
+        whole = path.with_name(f"{name}.tif").relative_to(folder)
+        told.append(f"{whole} {finished.get(token, 0)}")
+    return told
+
+
+def done_so_far(step: Step, before: list[str]) -> int:
+    """Return the finished units, or rows of all files of parts."""
+    return sum(int(line.split()[1]) for line in before) if step is split else len(before)
+
+
 def log(folder: Path, line: str) -> None:
     with (folder.parent / f"{folder.name}.log").open("a") as file:
         file.write(line + "\n")
@@ -76,7 +113,9 @@ def logged(folder: Path) -> list[str]:
 def units(folder: Path) -> list[str]:
     """Return the finished units of the journal, a torn last line left out."""
     found = []
-    for path in (folder / "run" / "progress.jsonl", folder / "volume.zarr.journal"):
+    journals = ("run/progress.jsonl", "volume.zarr.journal", "volume.zarr.pyramid.journal",
+                "tree/seg/parts/split.journal")  # fmt: skip
+    for path in (folder / name for name in journals):
         for line in path.read_text().splitlines()[1:] if path.exists() else []:
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line).get("unit", ""))
@@ -123,6 +162,12 @@ def taken_for_finished(folder: Path) -> bool:
     return False
 
 
+def same(plain: Path, folder: Path) -> bool:
+    """Whether both volumes hold the same pixels."""
+    volumes = [s5.open_volume(place / "volume.zarr").values for place in (plain, folder)]
+    return np.array_equal(*volumes)
+
+
 def content(folder: Path) -> dict[str, str]:
     """Return a digest of every file, but for those that hold times."""
     left_out = {"run.json", "progress.jsonl"}
@@ -137,6 +182,9 @@ def again(step: Step, before: list[str], lines: list[str]) -> bool:
     """Whether something finished was done once more."""
     if step is ingest:
         return bool({*before} & {*lines})
+    if step is split:
+        rows = {name: int(row) for name, row in map(str.split, before)}
+        return any(int(row) < rows.get(name, 0) for name, row in map(str.split, lines))
     axes = [TileAxis(n, TILE, STRIDE).blocks(128).tiles for n in SIDE]
     kept = [u.split()[1:] for u in before if u.startswith("predict")]
     done = sum(axes[0][int(i)] * axes[1][int(j)] for i, j in kept)
@@ -146,26 +194,30 @@ def again(step: Step, before: list[str], lines: list[str]) -> bool:
 if __name__ == "__main__":
     root, draw, count = Path(sys.argv[1]), random.Random(int(sys.argv[2])), int(sys.argv[3])
     SOURCE = root / "seg"
-    for step in (run, ingest):
+    for step in (run, ingest, split):
         plain = root / f"{step.__name__}-plain"
         plain.mkdir()
         _, moments = attempt(step, plain, None)
         logged(plain)
         wanted = content(plain)
-        for moment in sorted(draw.sample(range(1, moments + 1), count)):
+        # One of each stretch of the work: the last ones are many.
+        ends = [1 + moments * n // count for n in range(count + 1)]
+        for moment in (draw.randrange(*stretch) for stretch in pairwise(ends)):
             folder = root / f"{step.__name__}-{moment}"
             folder.mkdir()
             killed, _ = attempt(step, folder, moment)
             logged(folder)
-            finished, before = taken_for_finished(folder), units(folder)
+            finished = taken_for_finished(folder)
+            before = cut_rows(folder) if step is split else units(folder)
             left = content(folder)
-            # Finished but for its journal, perhaps, which the next call takes away.
+            # Finished but for its journal, perhaps, which the next call takes away; a volume is
+            # whole before its pyramid is.
             left.pop("volume.zarr.journal", None)
-            equal_before = finished and left == wanted
+            equal_before = left == wanted or (step is ingest and finished and same(plain, folder))
             status, _ = attempt(step, folder, None)
             told = {
                 "step": step.__name__, "moment": moment, "of": moments, "killed": killed,
-                "finished_units": len(before), "status": status,
+                "finished_units": done_so_far(step, before), "status": status,
                 "half_taken_for_finished": finished and not equal_before,
                 "done_again": not finished and again(step, before, logged(folder)),
                 "equal": content(folder) == wanted,

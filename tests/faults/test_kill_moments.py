@@ -14,7 +14,7 @@ import s5engine as s5
 from unit.store.segments import pixels, write_layers
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 10), pytest.param(1, 60, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "count"), [(0, 14), pytest.param(1, 60, marks=pytest.mark.slow)])
 def test_drawn_moments(tmp_path: Path, seed: int, count: int) -> None:
     write_layers(tmp_path / "seg", pixels(3, 700, 1100))
     tests = Path(__file__).parents[1]
@@ -26,7 +26,11 @@ def test_drawn_moments(tmp_path: Path, seed: int, count: int) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     moments = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [m["step"] for m in moments] == ["run"] * count + ["ingest"] * count
+    assert [m["step"] for m in moments] == [
+        *["run"] * count,
+        *["ingest"] * count,
+        *["split"] * count,
+    ]
     for moment in moments:
         assert moment["killed"] == -9, moment
         assert moment["status"] == 0, (moment, done.stderr)
@@ -34,6 +38,6 @@ def test_drawn_moments(tmp_path: Path, seed: int, count: int) -> None:
         assert not moment["done_again"], moment
         assert moment["equal"], moment
     # They fell into all of the work, not only before its first or after its last block.
-    for step in ("run", "ingest"):
+    for step in ("run", "ingest", "split"):
         kept = [m["finished_units"] for m in moments if m["step"] == step]
         assert len({*kept}) > 3, kept

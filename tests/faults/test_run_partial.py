@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ def test_a_run_is_looked_at_while_another_process_writes_it(tmp_path: Path) -> N
         while not blended(folder):
             assert process.stdout is not None
             assert process.stdout.readline(), "it ended before it was looked at"
+        process.send_signal(signal.SIGSTOP)  # however slow this process is to look
         with pytest.raises(s5.S5Error, match="partial=True"):
             s5.open_run(folder)
         seen = s5.open_run(folder, partial=True)
         done, share, early = seen.blocks_done, seen.share_done, seen.ink.values
         assert process.poll() is None
+        process.send_signal(signal.SIGCONT)
         process.communicate()
     assert not seen.completed
     # There is ink while the network is still at work.

@@ -195,7 +195,7 @@ def test_a_stopped_command_says_that_it_goes_on(
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(s5, "open_volume", stopped)
+    monkeypatch.setattr(s5, "open_pyramid", stopped)
     assert run(monkeypatch, "info", "anything") == 130
     assert "The same command goes on" in capsys.readouterr().err
 
