@@ -52,5 +52,5 @@ def test_info_draws_a_sheet_and_a_histogram(tmp_path: Path, kind: str) -> None:
     if kind == "volume":  # white paper but for the bars: about 40 % of the noise is empty
         told = CliRunner().invoke(app, ["info", str(store), "-o", str(tmp_path / "again")])
         assert told.exit_code == 0, told.output
-        assert "pyramid     none" in told.output
+        assert "pyramid   none" in told.output
         assert (tmp_path / "again" / "histogram.png").read_bytes() == histogram.read_bytes()
