@@ -1,27 +1,39 @@
-"""The network alone on a CPU: the plain one of 2025, the rewritten one, and OpenVINO.
-
-``python -m benchmarks.bench_backend`` takes about three minutes on two cores.
-"""
+"""The network alone on a CPU: the plain one of 2025, the rewritten one, and OpenVINO."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
-import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common import run_case, write_result
+from benchmarks.common import Measured, run_case
+from benchmarks.record import case, ratio
 
+TITLE = "The network alone on a CPU: plain as in 2025, rewritten, and rewritten in OpenVINO"
+#: Some minutes.
+FULL: dict[str, Any] = {"model": "b3", "large": 4, "passes": 3, "rounds": 2}
+BENCH: dict[str, Any] = {**FULL, "rounds": 1}
+TINY: dict[str, Any] = {"model": "small", "large": 3, "passes": 1, "rounds": 1}
 CASES = "benchmarks.bench_backend"
-#: Way → the batches that it is measured with.
-WAYS = {"plain": (2, 8), "rewritten": (2, 4), "openvino": (2,)}
+#: Each in its batches: of 2, which suit a CPU, and larger ones. OpenVINO compiles for each.
+WAYS = {"plain": (2, "large"), "rewritten": (2, "large"), "openvino": (2,)}
+#: Bars for batches of 2 against the plain network's best batch.
+BARS = {"rewritten": 1.4, "openvino": 1.8}
+
+_SMALL: dict[str, Any] = {
+    "tile": 64, "unetr_embed_dim": 48, "unetr_heads": 3, "unetr_layers": 4, "unetr_mlp_dim": 64,
+    "unetr_filters": (16, 8, 8), "unetr_stem": (2, 4), "unetr_out_channels": 4, "model_type": "b0",
+    "segformer_widths": (16, 32, 40, 48), "segformer_depths": (1, 1, 1, 1),
+    "segformer_heads": (1, 2, 4, 4), "segformer_decoder_dim": 48,
+}  # fmt: skip
 
 
-def network(model_type: str, way: str, batches: list[int], passes: int) -> dict[str, Any]:
-    """Return the seconds of a tile for each batch, those of getting ready, and some answers."""
+def network(model: str, way: str, batches: list[int], passes: int) -> dict[str, Any]:
+    """Return the seconds of a tile for each batch, those of the first pass, and some of the ink."""
     from s5engine.model import (
         NetworkConfig,
         OpenVINONetwork,
@@ -30,17 +42,17 @@ def network(model_type: str, way: str, batches: list[int], passes: int) -> dict[
     )
 
     torch.manual_seed(0)
-    config = NetworkConfig.preset(model_type)
+    config = NetworkConfig(**_SMALL) if model == "small" else NetworkConfig.preset(model)
     plain = UnetrSegformer(config).eval()
     tiles = torch.rand(max(batches), 1, config.layers, config.tile, config.tile)
     run: Any = plain if way == "plain" else rewrite_for_inference(plain)
     if way == "openvino":
         run = OpenVINONetwork(run)
-    found: dict[str, Any] = {}
-    with torch.inference_mode(), warnings.catch_warnings():
+    found: dict[str, Any] = {"tile": []}
+    with torch.inference_mode():
         started = time.perf_counter()
         found["ink"] = torch.sigmoid(run(tiles[: batches[0]]))[0].flatten()[::17].tolist()
-        found["first_pass_s"] = round(time.perf_counter() - started, 2)
+        found["first"] = time.perf_counter() - started
         for batch in batches:
             run(tiles[:batch])
             times = []
@@ -48,66 +60,44 @@ def network(model_type: str, way: str, batches: list[int], passes: int) -> dict[
                 started = time.perf_counter()
                 run(tiles[:batch])
                 times.append((time.perf_counter() - started) / batch)
-            found[str(batch)] = round(statistics.median(times), 4)
+            found["tile"].append(statistics.median(times))
     return found
 
 
-def main() -> None:
-    """Measure in turns, each way in a fresh process, and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="b3")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--passes", type=int, default=3)
-    parser.add_argument("--name", default="backend")
-    asked = parser.parse_args()
-    rounds, peaks = [], []
-    for number in range(asked.rounds):
-        row, peak = {}, {}
-        for way in list(WAYS) if number % 2 == 0 else list(reversed(WAYS)):
-            measured = run_case(
-                f"{CASES}:network", model_type=asked.model, way=way, batches=WAYS[way],
-                passes=asked.passes,
-            )  # fmt: skip
-            row[way], peak[way] = measured.result, measured.peak_bytes >> 20
-        inks = {way: torch.tensor(row[way].pop("ink")) for way in row}
-        differences = {w: float((ink - inks["plain"]).abs().max()) for w, ink in inks.items()}
-        if max(differences.values()) > 1e-5:
-            raise SystemExit(f"the ways do not give the same ink: {differences}")
-        rounds.append(row)
-        peaks.append(peak)
-        print(row, flush=True)
-    print(write_result(asked.name, report(asked.model, rounds, peaks, differences)))
-
-
-def report(
-    model: str,
-    rounds: list[dict[str, Any]],
-    peaks: list[dict[str, int]],
-    differences: dict[str, float],
+def measure(
+    root: Path | None, *, model: str, large: int, passes: int, rounds: int
 ) -> dict[str, Any]:
-    """Return medians, and how many times faster each way is than the plain network's best batch."""
-    each = {
-        f"{way} in batches of {batch}": [row[way][str(batch)] for row in rounds]
-        for way, batches in WAYS.items()
-        for batch in batches
-    }
-    best = [min(row["plain"][str(batch)] for batch in WAYS["plain"]) for row in rounds]
-    faster = {
-        name: [round(plain / own, 2) for plain, own in zip(best, seconds, strict=True)]
-        for name, seconds in each.items()
-    }
+    """Measure in turns, each way in a fresh process; the ink is compared first."""
+    runs: dict[str, list[Measured]] = {way: [] for way in WAYS}
+    batches = {way: [large if n == "large" else n for n in sizes] for way, sizes in WAYS.items()}
+    for number in range(rounds):
+        for way in list(WAYS) if number % 2 == 0 else reversed(WAYS):
+            runs[way].append(run_case(
+                f"{CASES}:network", model=model, way=way, batches=batches[way], passes=passes,
+            ))  # fmt: skip
+        inks = {way: torch.tensor(found[-1].result["ink"]) for way, found in runs.items()}
+        for way, ink in inks.items():
+            torch.testing.assert_close(ink, inks["plain"], rtol=0, atol=1e-5, msg=way)
+    best = [min(run.result["tile"]) for run in runs["plain"]]
+    cases, ratios = [], []
+    for way, sizes in batches.items():
+        for place, batch in enumerate(sizes):
+            own = [run.result["tile"][place] for run in runs[way]]
+            # The clocks of the cases themselves: building the network is none of it.
+            timed = [replace(r, seconds=s) for r, s in zip(runs[way], own, strict=True)]
+            first = {"first_pass_s": [round(run.result["first"], 2) for run in runs[way]]}
+            cases.append(case(
+                way, timed, work=(1, "tiles"), figures=first, series=False, batch=batch
+            ))  # fmt: skip
+            if way != "plain":
+                bar = (">=", BARS[way]) if batch == 2 and model == "b3" else None
+                ratios.append(ratio(
+                    f"plain network's best batch ÷ {way}", best, own, bar=bar, batch=batch
+                ))  # fmt: skip
     return {
-        "network": model,
-        "seconds_per_tile": each,
-        "times_faster_than_the_best_plain_batch": {
-            name: {"each": values, "median": statistics.median(values)}
-            for name, values in faster.items()
-        },
-        "first_pass_seconds": {way: [row[way]["first_pass_s"] for row in rounds] for way in WAYS},
-        "peak_mib": {way: [peak[way] for peak in peaks] for way in WAYS},
-        "largest_difference_of_ink": differences,
+        "title": TITLE,
+        "settings": {"network": model, "passes": passes},
+        "cases": cases,
+        "ratios": ratios,
+        "notes": ["Seconds of one tile. Peaks are those of the whole process, over all batches."],
     }
-
-
-if __name__ == "__main__":
-    main()

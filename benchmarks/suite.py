@@ -18,8 +18,8 @@ from benchmarks.common import RESULTS, write_result
 #: In the order in which they run.
 NAMES = (
     "ingest", "limit_ingest", "ingest_crop", "ingest_memory", "title", "inference", "tiles",
-    "sliding_window", "tiff_store", "store", "limits", "overhead", "scaling", "true_scale",
-    "graph", "memory",
+    "sliding_window", "tiff_store", "store", "limits", "overhead", "backend", "scaling",
+    "true_scale", "graph", "memory",
 )  # fmt: skip
 
 #: Only when it is asked for: it trains for half an hour.

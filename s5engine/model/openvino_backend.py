@@ -145,9 +145,9 @@ def _compiled(network: nn.Module, shape: tuple[int, ...]) -> Any:
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     example = torch.zeros(shape)
-    logger = logging.getLogger("torch.export")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    disabled = logging.root.manager.disable
+    # OpenVINO's reader logs tracebacks about torch operations that this torch no longer lists.
+    logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")  # of torch's exporter and OpenVINO's reader
@@ -158,7 +158,7 @@ def _compiled(network: nn.Module, shape: tuple[int, ...]) -> Any:
             frontend = FrontEndManager().load_by_framework("pytorch")
             graph = frontend.convert(frontend.load(program))
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",  # some processors would be given bfloat16
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),

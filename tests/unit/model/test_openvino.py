@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,18 @@ def test_the_submission_of_2025_in_both() -> None:
     other = _cached(source, "cpu", source.network, "openvino")
     tiles = torch.rand(2, 16, plain.tile, plain.tile)
     assert (other.probabilities(tiles) - plain.probabilities(tiles)).abs().max() <= 1e-5
+
+
+def test_making_ready_says_nothing_and_leaves_logging_as_it_was(
+    checkpoint: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = s5.load_checkpoint(checkpoint, device="cpu", backend="openvino")
+    model.logits(batch(1))
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "")
+    logging.getLogger("after").warning("heard")
+    loud = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+    assert loud == ["heard"]
 
 
 def test_two_sizes_of_batch_are_kept() -> None:
