@@ -38,9 +38,11 @@ def run_lines(folder: str) -> Iterator[Line]:
     settings = run.record.get("settings", {})
     yield "run", run.directory
     yield "state", "finished" if run.completed else f"unfinished: blocks done {run.blocks_done}"
-    for name in ("segment", "source", "checkpoint", "device", "precision"):
+    names = {"segment": "segment", "source": "source", "checkpoint": "network",
+             "device": "device", "precision": "precision"}  # fmt: skip
+    for name, shown in names.items():
         if settings.get(name):
-            yield name, settings[name]
+            yield shown, settings[name]
     yield "windows", ", ".join(str(n) for n in settings.get("written_windows", ()))
     y0, y1, x0, x1 = settings["written_box"]
     yield "y", f"{y0}…{y1 - 1} ({y1 - y0} px)"
