@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from typing import Any, Self
+import os
+from typing import Any
 
 import torch
 
 import s5engine as s5
+from benchmarks.memory_watch import TreeWatch
 
 CONTRAST = ((0, 0), (128, 64), (255, 255))
 #: First layers of the layer windows.
@@ -62,40 +62,9 @@ def infer_on_processes(
 ) -> dict[str, Any]:
     """Predict on worker processes; return what the plan had said and what all held at most."""
     processes = s5.cluster("processes", budget=budget, workers=workers, dashboard=False)
-    with processes, _Watch() as watch:
+    with processes, TreeWatch(os.getpid()) as watch:
         told = infer(store, run, budget=budget, stride=stride, columns=columns)
     return told | {"tree_peak_mib": watch.peak >> 20}
-
-
-class _Watch:
-    """Add up the resident memory of this process and all that it started, all the time.
-
-    Memory that processes share is counted in each of them.
-    """
-
-    def __init__(self) -> None:
-        self.peak = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        import psutil
-
-        own = psutil.Process()
-        while not self._ended.wait(0.05):
-            total = own.memory_info().rss
-            for child in own.children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    total += child.memory_info().rss
-            self.peak = max(self.peak, total)
 
 
 def _stand_in(tiles: torch.Tensor) -> torch.Tensor:
