@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import lightning
@@ -62,4 +63,9 @@ class Loaders(lightning.LightningDataModule):
     def _loader(self, data: Any, *, drop_last: bool) -> DataLoader[Any]:
         s = self._settings
         # Not shuffled here: the draws are, by their seed.
-        return DataLoader(data, batch_size=s.batch, num_workers=s.workers, drop_last=drop_last)
+        # Not forked from this process: libraries with threads of their own (OpenVINO) crash so.
+        method = "spawn" if os.name == "nt" else "forkserver"
+        return DataLoader(
+            data, batch_size=s.batch, num_workers=s.workers, drop_last=drop_last,
+            multiprocessing_context=method if s.workers else None,
+        )  # fmt: skip
