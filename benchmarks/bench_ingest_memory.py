@@ -21,7 +21,7 @@ BENCH: dict[str, Any] = {"layers": 21, "sizes": [[1378, 480_000]], "rows_ingeste
 FULL: dict[str, Any] = {
     "layers": 21, "sizes": [[1378, 480_000], [13_780, 480_000]], "rows_ingested": 512,
 }  # fmt: skip
-TINY: dict[str, Any] = {"layers": 12, "sizes": [[150, 700]], "rows_ingested": 100, "least": 1024}
+TINY: dict[str, Any] = {"layers": 12, "sizes": [[150, 700]], "rows_ingested": 100, "least": 8192}
 MIB = 2**20
 
 
