@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from s5engine.budget import resolve_budget
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
-from s5engine.infer.memory import BLOCK_SIZES, plan_memory
+from s5engine.infer.fit import plan_memory
+from s5engine.infer.memory import BLOCK_SIZES
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tiles import STATISTICS, TileTask, predict_block
 from s5engine.infer.tta import views
@@ -176,6 +178,7 @@ def predict_tiles(
     )  # fmt: skip
     attrs = _provenance(volume, model) | _grid(task, windows, mask) | {
         "y0": int(volume.y[0]), "x0": int(volume.x[0]),
+        "budget": resolve_budget(budget), "threads": memory.threads,
     }  # fmt: skip
     if spread:
         attrs["spread"] = True

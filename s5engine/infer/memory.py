@@ -1,35 +1,27 @@
-"""What a run will hold at most, and the block and batch that fit a budget."""
+"""What a run will hold at most, and the block, batch and threads that fit a budget: arithmetic."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import product
 
-from s5engine.budget import current_rss, format_bytes, resolve_budget
+import numpy as np
+
+from s5engine.budget import format_bytes
 from s5engine.errors import BudgetError
-from s5engine.infer.arguments import choose_batches
-from s5engine.infer.execute import GROUP, current_client, group_size
-
-if TYPE_CHECKING:
-    import xarray as xr
-
-    from s5engine.model.ink_model import InkModel
+from s5engine.infer.execute import GROUP
+from s5engine.store.levels import INK_HEIGHTS
+from s5engine.store.pyramid_plan import PyramidPlan
 
 #: Block sizes that are tried, largest first, px.
 BLOCK_SIZES = (1024, 512, 256, 128)
 #: Copies of a batch of tiles beside what the network itself keeps: cut out, as floats, turned.
 _BATCH_COPIES = 3
-#: Values that a network of unknown inside is taken to keep for each value of its input.
-_VALUES_OF_A_CALLABLE = 16
-#: The batch at which a network is counted; others cost in proportion.
-_COUNTED_BATCH = 2
 #: What libraries set up on first use: threads, code made for a kernel, codecs.
 _RUNTIME = 64 * 2**20
-#: What a worker process holds before it has loaded a network.
-_WORKER_BASE = 300 * 2**20
+#: Blocks become smaller than this only after fewer of them are worked on at a time, px.
+_FINE_BLOCK = 512
 #: Share of what comes and goes that the allocator keeps back, beside what is in use.
 _SLACK = 0.25
 
@@ -79,42 +71,53 @@ class InferenceMemory:
 
     Attributes
     ----------
-    block, batch : int
-        Side of a block, px, and tiles per forward pass.
-    base, network, source, tiles, blending : int
+    block, batch, threads : int
+        Side of a block, px, tiles per forward pass, and blocks worked on at the same time.
+    base, network, source, tiles, blending, kept, pyramid : int
         Bytes: held already; the network at work on a batch; pixels of blocks in flight; their
-        predictions; maps being blended. Predicting and blending do not happen at the same time.
+        predictions; maps being blended; what the network keeps between batches; the coarser levels
+        being made. Predicting, blending and the pyramid do not happen at the same time.
     """
 
     block: int
     batch: int
+    threads: int
     base: int
     network: int
     source: int
     tiles: int
     blending: int
+    kept: int = 0
+    pyramid: int = 0
 
     @property
     def projected_peak(self) -> int:
         """Largest resident memory of the process, bytes."""
-        busy = max(self.network + self.source + self.tiles, self.blending)
-        return self.base + _RUNTIME + int(busy * (1 + _SLACK))
+        busy = max(self.network + self.source + self.tiles, self.kept + self.blending)
+        busy = max(int(busy * (1 + _SLACK)), self.kept + self.pyramid)
+        return self.base + _RUNTIME + busy
 
     def arithmetic(self) -> str:
         """Return the sum as text."""
         return (
             f"{format_bytes(self.base)} that the process has now + {format_bytes(_RUNTIME)} for "
-            f"libraries at work + the larger of predicting "
+            f"libraries at work + the largest of predicting "
             f"({format_bytes(self.network)} for the network at {self.batch} tiles a batch"
             f" + {format_bytes(self.source)} of pixels in blocks of {self.block} px"
-            f" + {format_bytes(self.tiles)} of predictions) and blending "
-            f"({format_bytes(self.blending)}), and {_SLACK:.0%} of that for the allocator"
+            f" + {format_bytes(self.tiles)} of predictions), blending "
+            f"({format_bytes(self.kept + self.blending)}), each and {_SLACK:.0%} of it for the "
+            f"allocator, and the pyramid ({format_bytes(self.kept + self.pyramid)})"
             f" = {format_bytes(self.projected_peak)}"
         )
 
 
 def project(
-    shape: InferenceShape, block: int, batch: int, working_bytes: int, base: int
+    shape: InferenceShape,
+    block: int,
+    batch: int,
+    working_bytes: int,
+    base: int,
+    kept_bytes: int = 0,
 ) -> InferenceMemory:
     """Return the projected memory of one process.
 
@@ -127,6 +130,8 @@ def project(
         What the network keeps alive for such a batch, bytes.
     base : int
         Resident now, bytes.
+    kept_bytes : int
+        What of that it keeps when the batch is done.
     """
     rows, columns = (min(block, side) for side in (shape.height, shape.width))
     halo = shape.tile
@@ -143,6 +148,7 @@ def project(
     return InferenceMemory(
         block=block,
         batch=batch,
+        threads=shape.threads,
         base=base,
         network=working_bytes + _BATCH_COPIES * batch * tile_bytes,
         source=stored + worked,
@@ -150,7 +156,33 @@ def project(
         # Tiles are read by dask block by block, with their neighbours' borders.
         blending=int(2 * (group + 1) * block_maps)
         + shape.threads * int(reach * block_maps + planes),
+        kept=kept_bytes,
+        pyramid=pyramid_bytes(block),
     )
+
+
+def pyramid_bytes(block: int) -> int:
+    """Return what the coarser levels of ink in blocks of this side take at least, bytes."""
+    plans = [
+        PyramidPlan(1, height, height, np.dtype(np.float32), 4 * block**2, 1, base=0, budget=0)
+        for height in INK_HEIGHTS
+    ]
+    return min(plan.projected_peak for plan in plans)
+
+
+def _ways(threads: int, fewer: bool) -> Iterator[tuple[int, int]]:
+    """Yield the threads and block sizes that may be chosen, best first.
+
+    Large blocks read fewer borders twice, so that threads are given up before blocks become small;
+    but one is cut out while another waits for the network.
+    """
+    halved = [threads >> n for n in range(threads.bit_length())] if fewer else [threads]
+    shared = [n for n in halved if n >= min(2, threads)]
+    coarse = [block for block in BLOCK_SIZES if block >= _FINE_BLOCK]
+    fine = [block for block in BLOCK_SIZES if block < _FINE_BLOCK]
+    yield from product(shared, coarse)
+    yield from product(shared, fine)
+    yield from product((n for n in halved if n not in shared), BLOCK_SIZES)
 
 
 def choose(
@@ -160,18 +192,25 @@ def choose(
     *,
     base: int,
     budget: int,
+    kept_bytes: Callable[[int], int] = lambda batch: 0,
+    fewer_threads: bool = False,
 ) -> InferenceMemory:
-    """Return the largest block, and at it the largest batch, whose peak stays in the budget.
+    """Return the best batch, threads and block, in this order, whose peak stays in the budget.
 
     Parameters
     ----------
     shape : InferenceShape
+        With the most threads that there are.
     batches : tuple of int
         Tiles per forward pass that may be chosen, best first.
     working_bytes : callable
         Batch → bytes that the network keeps alive for it.
     base, budget : int
         Resident now, and allowed in all, bytes.
+    kept_bytes : callable
+        Batch → bytes of those that it keeps when a batch is done.
+    fewer_threads : bool
+        Whether fewer blocks may be worked on at the same time than there are threads.
 
     Raises
     ------
@@ -180,8 +219,11 @@ def choose(
     """
     refused = []
     for batch in batches:
-        for block in BLOCK_SIZES:
-            memory = project(shape, block, batch, working_bytes(batch), base)
+        for threads, block in _ways(shape.threads, fewer_threads):
+            memory = project(
+                replace(shape, threads=threads), block, batch, working_bytes(batch), base,
+                kept_bytes(batch),
+            )  # fmt: skip
             if memory.projected_peak <= budget:
                 return memory
             refused.append(memory)
@@ -192,102 +234,3 @@ def choose(
         f"The run does not fit into {format_bytes(budget)}: {least.arithmetic()}.",
         f'Give a budget of at least "{enough} MiB", fewer windows, or a smaller batch.',
     )
-
-
-def plan_memory(
-    volume: xr.DataArray,
-    model: InkModel,
-    *,
-    maps: int,
-    stride: int,
-    batch: int | None,
-    budget: int | str | None,
-) -> InferenceMemory:
-    """Return the memory of predicting a volume, with the block and batch that fit the budget.
-
-    Parameters
-    ----------
-    volume : (layer, y, x) DataArray
-        The layers that are read.
-    model : InkModel
-    maps : int
-        Maps for each pixel: layer windows, twice as many with their spread.
-    stride : int
-        Step between tiles, px.
-    batch : int or None
-        Tiles per forward pass; None lets the device and the budget choose.
-    budget : int, str or None
-
-    Raises
-    ------
-    BudgetError
-        If nothing fits.
-    """
-    workers = _workers()
-    shape = InferenceShape(
-        layers=volume.sizes["layer"], windows=maps, tile=model.tile, stride=stride,
-        reduction=model.reduction, window_layers=model.layers,
-        threads=max(workers, default=dask_threads()),
-        height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
-        # Workers share a group, not always evenly.
-        group=-(-group_size()[1] // len(workers)) + 1 if len(workers) > 1 else GROUP,
-    )  # fmt: skip
-    base, allowed = current_rss(), resolve_budget(budget)
-    if workers:  # this process only waits for them
-        base, allowed = _WORKER_BASE + weight_bytes(model), (allowed - base) // len(workers)
-    return choose(
-        shape, choose_batches(model, batch), functools.partial(working_bytes, model),
-        base=base, budget=allowed,
-    )  # fmt: skip
-
-
-def count_workers() -> int:
-    """Return the worker processes that dask would use now: 0 where this one's threads work."""
-    return len(_workers())
-
-
-def _workers() -> list[int]:
-    """Return the threads of each worker of the current distributed client; none without one."""
-    client = current_client()
-    if client is None:
-        return []
-    known = client.scheduler_info(n_workers=-1)["workers"]
-    return [int(worker["nthreads"]) for worker in known.values()]
-
-
-def weight_bytes(model: InkModel) -> int:
-    """Return what a process of its own holds once it has loaded the network, bytes."""
-    if model.config is None or model.device.type != "cpu":
-        return 0
-    from s5engine.model.cost import network_cost
-
-    # Twice while it is rewritten for inference.
-    return 2 * network_cost(model.config, _COUNTED_BATCH).weight_bytes
-
-
-def working_bytes(model: InkModel, batch: int) -> int:
-    """Return what the network keeps alive in this process's memory for a batch, bytes.
-
-    Counted for networks whose sizes are known; a wrapped callable is taken to keep 16 values for
-    each value of its input. On a GPU it is not this process's memory.
-    """
-    if model.device.type != "cpu":
-        return 0
-    if model.config is None:
-        return batch * _VALUES_OF_A_CALLABLE * model.layers * model.tile**2 * 4
-    from s5engine.model.cost import network_cost
-
-    cost = network_cost(model.config, _COUNTED_BATCH)
-    alive = cost.working_bytes * -(-batch // _COUNTED_BATCH)
-    if model.backend == "openvino":
-        from s5engine.model import openvino_backend
-
-        return openvino_backend.working_bytes(cost.weight_bytes, alive)
-    return alive
-
-
-def dask_threads() -> int:
-    """Return how many blocks dask works on at the same time in this process."""
-    import dask
-
-    return int(dask.config.get("num_workers", None) or os.cpu_count() or 1)

@@ -9,11 +9,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s5engine.budget import current_rss, format_bytes, resolve_budget
+from s5engine.budget import format_bytes, resolve_budget
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, pick_layers
+from s5engine.infer.fit import count_workers, plan_memory, waiting_bytes
 from s5engine.infer.graph import predict_ink
-from s5engine.infer.memory import InferenceMemory, count_workers, plan_memory
+from s5engine.infer.memory import InferenceMemory
 from s5engine.infer.taper import Taper
 from s5engine.infer.tta import views
 
@@ -52,7 +53,7 @@ class Plan:
     workers : int
         Processes that compute; 1 on threads.
     waiting_bytes : int
-        Held by this process while others compute; 0 on threads.
+        Held by this process while others compute, and for the pyramid then; 0 on threads.
     budget : int
         Bytes allowed for all of them.
     device : str
@@ -111,7 +112,7 @@ class Plan:
             "tiles": f"{self.tiles:,} in each of {self.windows} layer windows",
             "network": f"{self.passes:,} tiles with {self.views} views, in batches of {self.batch}",
             "operations": unknown if self.flops is None else f"{self.flops:.3g} FLOP",
-            "blocks": f"{self.blocks:,} of {self.block} px",
+            "blocks": f"{self.blocks:,} of {self.block} px, {self.memory.threads} at a time",
             "disk": f"{format_bytes(sum(self.disk_bytes.values()))} at most ({disk})",
             "memory": f"{format_bytes(self.projected_peak)} of {format_bytes(self.budget)}"
             + (each if self.workers > 1 else ""),
@@ -194,12 +195,13 @@ def plan(
         disk_bytes={
             "tiles.zarr": tiles * maps * (model.tile // model.reduction) ** 2 * 4,
             "ink.zarr": pixels * 4,
+            "pyramid": -(-pixels * 4 // 3),
             "npy": pixels * 4,
             "png": pixels,
         },
         memory=memory,
         workers=max(workers, 1),
-        waiting_bytes=current_rss() if workers else 0,
+        waiting_bytes=waiting_bytes() if workers else 0,
         budget=resolve_budget(budget),
         device=str(model.device),
         device_bytes=on_device,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,14 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.budget import peak_rss
+from s5engine.budget import current_rss, peak_rss
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.execute import current_client
+from s5engine.infer.fit import levels_budget
 from s5engine.infer.graph import pick_statistic
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
-from s5engine.infer.stored import BLOCK, open_stored, plain_value
+from s5engine.infer.stored import BLOCK, MEANS, open_stored, plain_value
 from s5engine.infer.surgery import recover_tiles, verbs_after_blend
 from s5engine.infer.turns import Turns, step_seconds
 from s5engine.store.progress import Journal, read_units
@@ -206,7 +208,7 @@ def _write(
     ink: xr.DataArray, folder: Path, settings: dict[str, Any], journal: Journal, progress: bool
 ) -> Run:
     """Do what the journal does not say is done."""
-    started, clock = datetime.now(UTC), time.monotonic()
+    started, clock, held = datetime.now(UTC), time.monotonic(), current_rss()
     record: dict[str, Any] = {"completed": False, "settings": settings, "versions": versions()}
     lazy = ink if ink.chunks is not None else ink.chunk({"y": BLOCK, "x": BLOCK})
     tiles = recover_tiles(lazy)
@@ -217,9 +219,13 @@ def _write(
     turns = Turns(lazy, tiles, folder, settings["dtype"], journal)
     record["blocks"] = turns.counts
     write_record(folder, record)
-    turns.run(progress=progress)
+    with _threads_of(ink):
+        turns.run(progress=progress)
     if "zarr" in settings["formats"]:  # else the ink is removed at the end
-        write_levels(folder / "ink.zarr", progress=progress)
+        write_levels(
+            folder / "ink.zarr", budget=levels_budget(ink.attrs.get("budget"), held), held=held,
+            progress=progress,
+        )  # fmt: skip
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,
@@ -231,6 +237,17 @@ def _write(
     write_record(folder, record)
     journal.complete()
     return Run(folder, record)
+
+
+def _threads_of(ink: xr.DataArray) -> AbstractContextManager[Any]:
+    """Return a context in which dask uses as many threads of this process as the plan allows."""
+    import dask
+
+    return (
+        dask.config.set(num_workers=ink.attrs["threads"])
+        if "threads" in ink.attrs
+        else nullcontext()
+    )
 
 
 def _report(run: Run, progress: bool) -> Run:
@@ -271,7 +288,8 @@ def _settings(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[str
         "formats": list(formats),
         "dtype": dtype,
     }
-    return {k: plain_value(v) for k, v in ink.attrs.items()} | written | _reworked(ink)
+    kept = {k: plain_value(v) for k, v in ink.attrs.items() if k not in MEANS}
+    return kept | written | _reworked(ink)
 
 
 def _reworked(ink: xr.DataArray) -> dict[str, Any]:

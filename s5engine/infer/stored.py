@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What each step of a run writes, for the names of its tasks.
 WRITTEN = {"predict": "tiles", "blend": "ink"}
+#: Attributes of lazy arrays that say with what means they are computed; a result is the same.
+MEANS = ("budget", "threads")
 #: Side of a block of ink that has no blocks of its own, px.
 BLOCK = 1024
 
@@ -121,7 +123,7 @@ def _create(
     return group.create_array(
         name, shape=like.shape, dtype=dtype, chunks=chunks, fill_value=fill,
         dimension_names=[str(d) for d in like.dims],
-        attributes={k: plain_value(v) for k, v in like.attrs.items()},
+        attributes={k: plain_value(v) for k, v in like.attrs.items() if k not in MEANS},
     )  # fmt: skip
 
 

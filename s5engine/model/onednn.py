@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 #: From here on the C library gives memory back to the system at once (glibc's largest threshold).
-_MAPPED = 32 * 2**20
+MAPPED = 32 * 2**20
 _OPERATIONS = ("_convolution_pointwise", "_convolution_pointwise_", "_linear_pointwise")
 
 _rooms = threading.local()
@@ -70,7 +70,7 @@ def conv_relu(x: Tensor, conv: nn.Conv3d, room: str | None = None) -> Tensor:
     if not usable(x):
         return torch.relu_(conv(x))
     shape = (x.shape[0], conv.out_channels, *x.shape[2:])
-    if room is None or 4 * x[:, 0].numel() * conv.out_channels <= _MAPPED:
+    if room is None or 4 * x[:, 0].numel() * conv.out_channels <= MAPPED:
         out: Tensor = _op("_convolution_pointwise").default(
             x, conv.weight, conv.bias, *_geometry(conv), "relu", [], ""
         )

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 INK, INK_LEVELS = "ink", "pyramid"
 #: Side of a chunk of a level of ink, px: half of what is blended at a time.
 INK_CHUNK = 512
+#: Heights in which blocks of a level of ink may be made: whole chunks, best first, px.
+INK_HEIGHTS = tuple(h for h in BLOCK_HEIGHTS if h % INK_CHUNK == 0)
 #: Side of a block in which a level of ink is opened, px.
 LEVEL_BLOCK = 1024
 
@@ -95,7 +97,7 @@ class Base:
     @property
     def heights(self) -> tuple[int, ...]:
         """Heights in which blocks of a level may be made, whole shards or chunks, best first."""
-        return tuple(h for h in BLOCK_HEIGHTS if not self.is_ink or h % INK_CHUNK == 0)
+        return INK_HEIGHTS if self.is_ink else BLOCK_HEIGHTS
 
     def level(self, number: int) -> str:
         """Return the path of a level in the group."""

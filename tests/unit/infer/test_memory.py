@@ -52,25 +52,52 @@ def test_more_takes_more(shape: InferenceShape, batch: int, base: int) -> None:
         assert project(wider, 512, batch, 0, base).projected_peak >= plain
 
 
-@given(shapes, st.integers(64 * MIB, 64 * 2**30))
-def test_the_choice_fits_and_none_better_does(shape: InferenceShape, budget: int) -> None:
+@given(shapes, st.integers(64 * MIB, 64 * 2**30), st.booleans())
+def test_the_choice_fits_and_none_better_does(
+    shape: InferenceShape, budget: int, fewer: bool
+) -> None:
     base = 300 * MIB
+    how = {"base": base, "fewer_threads": fewer}
     try:
-        chosen = choose(shape, BATCHES, per_tile, base=base, budget=budget)
+        chosen = choose(shape, BATCHES, per_tile, **how, budget=budget)
     except BudgetError as error:
         # What the refusal asks for is enough.
         enough = re.search(r'at least "(\d+) MiB"', str(error))
         assert enough is not None
-        chosen = choose(shape, BATCHES, per_tile, base=base, budget=int(enough[1]) * MIB)
+        chosen = choose(shape, BATCHES, per_tile, **how, budget=int(enough[1]) * MIB)
         assert budget < chosen.projected_peak
         return
     assert chosen.projected_peak <= budget
+    assert chosen.threads == shape.threads or fewer
     for batch in BATCHES[: BATCHES.index(chosen.batch)]:
         for block in BLOCK_SIZES:
             assert project(shape, block, batch, per_tile(batch), base).projected_peak > budget
     for block in BLOCK_SIZES[: BLOCK_SIZES.index(chosen.block)]:
-        peak = project(shape, block, chosen.batch, per_tile(chosen.batch), base).projected_peak
+        at_once = replace(shape, threads=chosen.threads)
+        peak = project(at_once, block, chosen.batch, per_tile(chosen.batch), base).projected_peak
         assert peak > budget
+    if chosen.threads < shape.threads:  # more of them would not have fitted either
+        more = replace(shape, threads=min(2 * chosen.threads, shape.threads))
+        peak = project(more, chosen.block, chosen.batch, per_tile(chosen.batch), base)
+        assert peak.projected_peak > budget
+
+
+def test_threads_are_given_up_before_blocks_become_small() -> None:
+    shape = replace(WHOLE, threads=16)
+    peak = project(replace(shape, threads=4), 512, 2, 0, 0).projected_peak
+    chosen = choose(shape, (2,), lambda batch: 0, base=0, budget=peak, fewer_threads=True)
+    assert (chosen.threads, chosen.block) == (4, 512)
+    alone = choose(shape, (2,), lambda batch: 0, base=0, budget=peak)
+    assert (alone.threads, alone.block) == (16, 256)
+
+
+def test_what_the_network_keeps_and_the_pyramid_count() -> None:
+    plain = project(WHOLE, 128, 1, 0, 0)
+    keeping = project(WHOLE, 128, 1, 0, 0, kept_bytes=2**33)
+    assert keeping.projected_peak > 2**33 + plain.pyramid
+    higher = replace(plain, pyramid=2**34)
+    assert higher.projected_peak > 2**34
+    assert "the pyramid (16 GiB)" in higher.arithmetic()
 
 
 def test_the_width_does_not_matter() -> None:
@@ -89,7 +116,7 @@ def test_the_refusal_shows_the_sum() -> None:
 
 
 def test_working_bytes_follow_the_batch() -> None:
-    from s5engine.infer.memory import working_bytes
+    from s5engine.infer.fit import working_bytes
 
     model = s5.wrap_model(lambda tiles: tiles[:, 0, ::4, ::4], tile=64)
     assert working_bytes(model, 6) == 3 * working_bytes(model, 2) > 0

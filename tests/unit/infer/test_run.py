@@ -261,3 +261,26 @@ def test_a_source_that_changed_in_between_is_refused_and_named(tmp_path: Path) -
             continue
         with pytest.raises(s5.S5Error, match=r"fingerprint.*old.*new"):
             s5.write_run(ink, tmp_path / "run", progress=False)
+
+
+def test_a_run_uses_the_planned_threads_and_its_budget_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s5engine.infer import run as running
+
+    seen, told = [], []
+    model = s5.wrap_model(
+        lambda tiles: (seen.append(dask.config.get("num_workers")), tiles[:, 0, ::4, ::4])[1],
+        tile=64,
+    )
+    monkeypatch.setattr(running, "write_levels", lambda path, **how: told.append(how))
+    ink = lazy_ink(model, budget="3 GiB")
+    ink.attrs["threads"] = 3
+    run = s5.write_run(ink, tmp_path / "run", progress=False)
+    assert set(seen) == {3}
+    assert told[0]["budget"] == 3 * 2**30
+    # How it is computed is no setting: with other means the run is the same.
+    assert not {"threads", "budget"} & {*run.record["settings"], *run.ink.attrs}
+    with dask.config.set(num_workers=1):
+        again = s5.write_run(lazy_ink(model, budget="5 GiB"), tmp_path / "run", progress=False)
+    assert again.record == run.record

@@ -14,7 +14,7 @@ import torch
 import s5engine as s5
 from parity.golden_weights import golden_network, golden_tile
 from s5engine.errors import InvalidArgumentError, MissingExtraError, ResumeError
-from s5engine.infer import memory
+from s5engine.infer import fit
 from s5engine.model import NetworkConfig, build_model, ink_model, openvino_backend, save_checkpoint
 from s5engine.model.ink_model import _cached
 from s5engine.model.openvino_backend import OpenVINONetwork
@@ -120,7 +120,10 @@ def test_a_run_says_its_backend_and_is_not_continued_by_another(
 
 def test_the_projection_counts_what_openvino_holds(model: s5.InkModel, checkpoint: Path) -> None:
     plain = s5.load_checkpoint(checkpoint, device="cpu")
-    assert memory.working_bytes(model, 2) > memory.working_bytes(plain, 2) + 100 * 2**20
+    assert fit.working_bytes(model, 2) > fit.working_bytes(plain, 2) + 100 * 2**20
+    # All of it stays while ink is blended, of torch's at most a part.
+    assert fit.kept_bytes(model, 2) == fit.working_bytes(model, 2)
+    assert fit.kept_bytes(plain, 2) < fit.working_bytes(plain, 2)
 
 
 @pytest.mark.slow
