@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
     from s5engine.store.ingest import ingest as ingest
+    from s5engine.store.ingest_plan import IngestPlan as IngestPlan
+    from s5engine.store.ingest_plan import plan_ingest as plan_ingest
     from s5engine.store.pyramid import open_pyramid as open_pyramid
     from s5engine.store.pyramid import write_pyramid as write_pyramid
     from s5engine.store.split import split as split
@@ -63,6 +65,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AugmentSettings": "train.augment",
     "Cluster": "scheduling",
+    "IngestPlan": "store.ingest_plan",
     "InkModel": "model.ink_model",
     "LayerIndex": "source.listing",
     "Plan": "infer.plan",
@@ -92,6 +95,7 @@ _HOMES = {
     "papyrus_mask": "ops.mask",
     "parts": "ops.parts",
     "plan": "infer.plan",
+    "plan_ingest": "store.ingest_plan",
     "predict_ink": "infer.graph",
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",

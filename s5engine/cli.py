@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from s5engine.cli_arguments import (
-    address_of,
-    box_of,
-    layer_files,
-    numbers,
-    prediction,
-)
-from s5engine.cli_options import in_threads, planning, scheduled
+from s5engine.cli_arguments import address_of, box_of, numbers, prediction
+from s5engine.cli_options import in_threads, scheduled
+from s5engine.cli_plan import planning_group
 from s5engine.errors import InvalidArgumentError, S5Error
 
 if TYPE_CHECKING:
@@ -246,22 +241,6 @@ def infer(
 
 
 @app.command()
-@scheduled
-@planning(infer)
-def plan(*, measure: bool, **given: Any) -> None:
-    """Say what `infer` with the same options will cost, from metadata alone."""
-    import s5engine as s5
-
-    own = ("out", "dtype", "fresh")
-    wanted = {name: value for name, value in given.items() if name not in own}
-    contrasted, model, asked = prediction(**wanted)
-    told = s5.plan(
-        contrasted, model, **asked, source=layer_files(wanted["volume"]), measure=measure
-    )
-    typer.echo(told)
-
-
-@app.command()
 def train(
     tileset: Annotated[Path, typer.Argument(help="A packed tileset, see `s5 tiles`.")],
     settings: Annotated[
@@ -403,3 +382,8 @@ def _pipeline(name: str) -> Any:
     """Return a module of ``pipelines/``: inside the installed package, or beside it in a clone."""
     inside = f"{__package__}.pipelines"
     return import_module(f"{inside if find_spec(inside) else 'pipelines'}.{name}")
+
+
+app.add_typer(
+    planning_group({"infer": infer, "fetch": fetch, "title": title}, _pipeline), name="plan"
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
@@ -65,6 +65,19 @@ class _Bar:
 def say(message: str) -> None:
     """Print one plain line for the person at the keyboard."""
     print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """Return names and what they stand for, a line each; without those that stand for nothing."""
+    return "\n".join(f"{name:<11} {text}" for name, text in rows.items() if text)
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a time in the unit that people would use."""
+    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 @contextmanager

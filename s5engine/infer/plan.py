@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s5engine.budget import format_bytes, resolve_budget
+from s5engine.console import format_seconds, table
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, pick_layers
 from s5engine.infer.fit import count_workers, plan_memory, waiting_bytes
@@ -119,9 +120,11 @@ class Plan:
             "because": self.memory.arithmetic(),
             "device": f"{self.device}, "
             + (unknown if self.device_bytes is None else format_bytes(self.device_bytes)),
-            "time": "" if self.seconds is None else f"{_duration(self.seconds)}, the network alone",
+            "time": ""
+            if self.seconds is None
+            else f"{format_seconds(self.seconds)}, the network alone",
         }
-        return "\n".join(f"{name:<11} {text}" for name, text in rows.items() if text)
+        return table(rows)
 
 
 def plan(
@@ -241,11 +244,3 @@ def _batch_seconds(model: InkModel, batch: int) -> float:
         model.probabilities(tiles).cpu()  # to the CPU: a GPU has finished then
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds[1:])
-
-
-def _duration(seconds: float) -> str:
-    """Return a time in the unit that people would use."""
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds:.3g} s"

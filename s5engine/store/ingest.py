@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import InvalidArgumentError, SourceChangedError
-from s5engine.geometry import Box, as_box
+from s5engine.geometry import Box
 from s5engine.store.create import (
     create_store,
     find_record,
@@ -21,10 +19,17 @@ from s5engine.store.create import (
     remove_strays,
 )
 from s5engine.store.files import is_remote
+from s5engine.store.ingest_plan import (
+    bands_of,
+    check_format,
+    load_libraries,
+    plan_coarser,
+    wanted_record,
+)
 from s5engine.store.ome import VolumeRecord, ZarrFormat
-from s5engine.store.plan import CHUNK, BandPlan, in_flight, plan_ingest, row_bands
+from s5engine.store.plan import BandPlan
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
-from s5engine.store.pyramid import plan_levels, write_levels
+from s5engine.store.pyramid import write_levels
 from s5engine.store.volume import open_volume
 from s5engine.store.write_bands import write_bands
 
@@ -94,30 +99,22 @@ def ingest(
     StoreError
         If the store cannot be written, or something else is at its place.
     """
-    # Loaded before the base of the plan is measured, so that it counts them.
-    import dask.array  # noqa: F401
-    import xarray  # noqa: F401
-    import zarr  # noqa: F401
-
-    if pyramid:
-        import cv2  # noqa: F401
-
+    check_format(zarr_format)
+    load_libraries(pyramid)
     from s5engine.source.stack import open_stack
 
-    path = _target(store, zarr_format)
+    path = _target(store)
     size, held = resolve_budget(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:
-        wanted = _wanted(stack, as_box(box, *stack.shape), zarr_format)
+        wanted = wanted_record(stack, box, zarr_format)
         found = find_record(path)
         if found is not None and resume:
             check_same(found, wanted, path)
         if pyramid:  # what would not fit at the end is refused now
-            plan_levels(
-                len(wanted.layers), np.dtype(wanted.dtype), (len(wanted.layers), CHUNK, CHUNK),
-                base=held, budget=size,
-            )  # fmt: skip
+            plan_coarser(wanted, base=held, budget=size)
         if found is None or not found.complete or not resume:
-            plan = _plan(stack, wanted, size, found.band_height if found and resume else None)
+            height = found.band_height if found and resume else None
+            plan = bands_of(stack, wanted, size, height)
             _fill(stack, path, wanted, plan, found, resume=resume, progress=progress)
         else:  # killed between the last line of the journal and its end
             journal_path(path).unlink(missing_ok=True)
@@ -158,50 +155,13 @@ def check_same(found: VolumeRecord, wanted: VolumeRecord, path: Path) -> None:
         )
 
 
-def _target(store: str | Path, zarr_format: int) -> Path:
-    if zarr_format not in (2, 3):
-        raise InvalidArgumentError(f"zarr_format is 2 or 3, not {zarr_format!r}.")
+def _target(store: str | Path) -> Path:
     if is_remote(store):
         raise InvalidArgumentError(
             f"The store {store} is not on this machine; shards are only written to local disks.",
             "Ingest into a local path and upload the folder when it is complete.",
         )
     return Path(str(store).removeprefix("file://")).expanduser().absolute()
-
-
-def _wanted(stack: LayerStack, box: Box, zarr_format: ZarrFormat) -> VolumeRecord:
-    dtype = np.dtype(stack.dtype).newbyteorder("=")
-    if dtype not in (np.uint8, np.uint16):
-        raise InvalidArgumentError(
-            f"The layers of {stack.url} hold {dtype} pixels; a volume holds uint8 or uint16.",
-            "Convert the layers to one of these first.",
-        )
-    return VolumeRecord(
-        segment=stack.segment,
-        source=str(stack.url),
-        fingerprint=as_json(stack.fingerprint()),
-        layers=tuple(int(n) for n in stack.layers),
-        box=(box.y0, box.y1, box.x0, box.x1),
-        dtype=dtype.name,
-        zarr_format=zarr_format,
-        band_height=0,
-    )
-
-
-def _plan(
-    stack: LayerStack, wanted: VolumeRecord, budget: int, band_height: int | None
-) -> BandPlan:
-    box = Box(*wanted.box)
-    return plan_ingest(
-        (len(wanted.layers), box.height, box.width),
-        np.dtype(wanted.dtype).itemsize,
-        budget=budget,
-        base=current_rss(),
-        source_bytes=lambda rows: stack.overhead_bytes(
-            row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget)
-        ),
-        band_height=band_height,
-    )
 
 
 def _fill(

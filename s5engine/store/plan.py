@@ -114,7 +114,7 @@ def in_flight(budget: int) -> int:
     return max(4 * 2**20, min(64 * 2**20, budget // 16))
 
 
-def plan_ingest(
+def choose_bands(
     shape: tuple[int, int, int],
     itemsize: int,
     *,
@@ -182,7 +182,7 @@ def plan_split(
     base: int,
     source_bytes: SourceBytes = lambda rows: 0,
 ) -> BandPlan:
-    """Choose the highest bands for cutting parts, as `plan_ingest` does for shards.
+    """Choose the highest bands for cutting parts, as `choose_bands` does for shards.
 
     Raises
     ------

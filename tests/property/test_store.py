@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from s5engine.errors import BudgetError
 from s5engine.store import plan
 from s5engine.store.ingest import ingest
-from s5engine.store.plan import BAND_HEIGHTS, plan_ingest
+from s5engine.store.plan import BAND_HEIGHTS, choose_bands
 from s5engine.store.split import split
 from s5engine.store.volume import BLOCK_BYTES, block_shape, open_volume
 from unit.store.segments import pixels, write_layers
@@ -88,7 +88,7 @@ def test_a_plan_fits_and_covers_every_row_once(
     shape: tuple[int, int, int], itemsize: int, budget: int, base: int
 ) -> None:
     try:
-        chosen = plan_ingest(shape, itemsize, budget=budget, base=base)
+        chosen = choose_bands(shape, itemsize, budget=budget, base=base)
     except BudgetError:
         # Then the least of all plans does not fit: two rows, and two of the lowest shards.
         writing = plan.WRITERS * (plan.ENCODE_COPIES + 1) * 128 * plan.SHARD_WIDTH

@@ -6,20 +6,20 @@ import pytest
 
 from s5engine.budget import parse_bytes
 from s5engine.errors import BudgetError
-from s5engine.store.plan import CHUNK, plan_ingest, plan_split, row_bands
+from s5engine.store.plan import CHUNK, choose_bands, plan_split, row_bands
 
 GIB = 2**30
 MIB = 2**20
 
 
 def test_a_small_volume_gets_full_shards_and_reads_ahead() -> None:
-    plan = plan_ingest((21, 3000, 5000), 1, budget=4 * GIB, base=200 * MIB)
+    plan = choose_bands((21, 3000, 5000), 1, budget=4 * GIB, base=200 * MIB)
     assert (plan.band_height, plan.ahead) == (1024, 1)
     assert plan.bands == ((0, 1024), (1024, 2048), (2048, 3000))
 
 
 def test_the_whole_width_of_a_true_segment_fits_into_4_gib() -> None:
-    plan = plan_ingest(
+    plan = choose_bands(
         (21, 13_780, 289_380), 1, budget=4 * GIB, base=250 * MIB, source_bytes=lambda rows: GIB // 8
     )
     assert (plan.band_height, plan.ahead) == (256, 1)
@@ -29,30 +29,30 @@ def test_the_whole_width_of_a_true_segment_fits_into_4_gib() -> None:
 
 
 def test_the_projected_peak_is_the_sum_of_its_terms() -> None:
-    plan = plan_ingest((2, 1000, 3000), 2, budget=GIB, base=7, source_bytes=lambda rows: rows)
+    plan = choose_bands((2, 1000, 3000), 2, budget=GIB, base=7, source_bytes=lambda rows: rows)
     assert plan.projected_peak == 7 + 2 * (2 * 1000 * 3000 * 2) + 1024 + plan.write_bytes
 
 
 @pytest.mark.parametrize("budget", [300, 350, 500, 800, 2000, 8000])
 def test_less_budget_means_lower_bands_and_every_plan_fits(budget: int) -> None:
-    plan = plan_ingest((21, 5000, 30_000), 1, budget=budget * MIB, base=100 * MIB)
-    richer = plan_ingest((21, 5000, 30_000), 1, budget=2 * budget * MIB, base=100 * MIB)
+    plan = choose_bands((21, 5000, 30_000), 1, budget=budget * MIB, base=100 * MIB)
+    richer = choose_bands((21, 5000, 30_000), 1, budget=2 * budget * MIB, base=100 * MIB)
     assert plan.projected_peak <= budget * MIB
     assert plan.band_height <= richer.band_height
     assert plan.band_height % CHUNK == 0
 
 
 def test_with_too_little_for_two_bands_fewer_rows_are_collected_on_disk() -> None:
-    two = plan_ingest((21, 5000, 30_000), 1, budget=400 * MIB, base=100 * MIB)
+    two = choose_bands((21, 5000, 30_000), 1, budget=400 * MIB, base=100 * MIB)
     assert (two.band_height, two.rows, two.collects) == (128, 128, False)
-    less = plan_ingest((21, 5000, 30_000), 1, budget=two.projected_peak - 1, base=100 * MIB)
+    less = choose_bands((21, 5000, 30_000), 1, budget=two.projected_peak - 1, base=100 * MIB)
     assert less.collects
     assert less.rows < 128 <= less.band_height
     assert less.band_bytes == 21 * less.rows * 30_000
 
 
 def test_eight_times_the_width_fits_into_a_quarter_of_a_gib() -> None:
-    plan = plan_ingest((21, 1378, 480_000), 1, budget=256 * MIB, base=130 * MIB)
+    plan = choose_bands((21, 1378, 480_000), 1, budget=256 * MIB, base=130 * MIB)
     assert plan.collects
     assert plan.projected_peak <= 256 * MIB
 
@@ -60,19 +60,19 @@ def test_eight_times_the_width_fits_into_a_quarter_of_a_gib() -> None:
 def test_what_does_not_fit_is_refused_with_the_sum_and_a_budget_that_does() -> None:
     shape = (21, 5000, 289_380)
     with pytest.raises(BudgetError) as error:
-        plan_ingest(shape, 1, budget=GIB // 8, base=100 * MIB)
+        choose_bands(shape, 1, budget=GIB // 8, base=100 * MIB)
     message = str(error.value)
     assert "128 MiB" in message
     assert "21 layers × 1 rows × 289380 px × 1 B" in message
     enough = parse_bytes(message.split('"')[1])
-    assert plan_ingest(shape, 1, budget=enough, base=100 * MIB).rows == 1
+    assert choose_bands(shape, 1, budget=enough, base=100 * MIB).rows == 1
 
 
 def test_a_resumed_ingest_keeps_its_band_height() -> None:
-    plan = plan_ingest((2, 1000, 3000), 1, budget=GIB, base=0, band_height=256)
+    plan = choose_bands((2, 1000, 3000), 1, budget=GIB, base=0, band_height=256)
     assert plan.band_height == 256
     with pytest.raises(BudgetError, match="begun with bands of 1024 rows"):
-        plan_ingest((21, 5000, 30_000), 1, budget=100 * MIB, base=0, band_height=1024)
+        choose_bands((21, 5000, 30_000), 1, budget=100 * MIB, base=0, band_height=1024)
 
 
 def test_cutting_parts_may_use_lower_bands() -> None:

@@ -1,0 +1,89 @@
+"""`s5 plan VERB …`: what a verb with the same options would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from s5engine.cli_arguments import address_of, box_of, layer_files, numbers, prediction
+from s5engine.cli_options import Verb, planning, scheduled
+
+#: The verb that is meant where none is named.
+_USUAL = "infer"
+
+
+class _UsuallyInfer(TyperGroup):
+    """A group whose first word may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the usual verb in front of what does not begin with one."""
+        if args and args[0] not in {*self.commands, "--help"}:
+            args = [_USUAL, *args]
+        return super().parse_args(ctx, args)
+
+
+def planning_group(verbs: Mapping[str, Verb], pipeline: Callable[[str], Any]) -> typer.Typer:
+    """Return the commands that plan some verbs, each with the verb's own options.
+
+    Parameters
+    ----------
+    verbs : mapping of str to callable
+        ``infer``, ``fetch`` and ``title`` as the command line knows them.
+    pipeline : callable
+        Name → module of ``pipelines/``.
+    """
+    group = typer.Typer(
+        cls=_UsuallyInfer,
+        no_args_is_help=True,
+        help="Say what a verb with the same options will cost, from metadata alone; "
+        f"without a verb: {_USUAL}.",
+    )
+
+    def title(*, measure: bool, **given: Any) -> None:
+        """Say what `title` will cost: both of its long steps."""
+        _plan_title(pipeline("title"), measure=measure, **given)
+
+    for name, plan in {"infer": _plan_infer, "fetch": _plan_fetch, "title": title}.items():
+        group.command(name)(scheduled(planning(verbs[name])(plan)))
+    return group
+
+
+def _plan_infer(*, measure: bool, **given: Any) -> None:
+    """Say what `infer` will cost."""
+    import s5engine as s5
+
+    own = ("out", "dtype", "fresh")
+    wanted = {name: value for name, value in given.items() if name not in own}
+    contrasted, model, asked = prediction(**wanted)
+    source = layer_files(wanted["volume"])
+    typer.echo(s5.plan(contrasted, model, **asked, source=source, measure=measure))
+
+
+def _plan_fetch(
+    *, measure: bool, source: str, layers: str | None, crop: str | None, zarr_format: str,
+    no_pyramid: bool, budget: str | None, **_: Any,
+) -> None:  # fmt: skip
+    """Say what `fetch` will cost."""
+    import s5engine as s5
+
+    told = s5.plan_ingest(
+        address_of(source), layers=numbers(layers), box=box_of(crop), budget=budget,
+        zarr_format=2 if zarr_format == "2" else 3, pyramid=not no_pyramid, measure=measure,
+    )  # fmt: skip
+    typer.echo(told)
+
+
+def _plan_title(pipeline: Any, *, measure: bool, **given: Any) -> None:
+    import s5engine as s5
+
+    settings = s5.read_title_settings(given["settings"] or pipeline.SETTINGS)
+    model = s5.load_checkpoint(
+        given["checkpoint"], device=given["device"], trust=given["trust"], backend=given["backend"]
+    )
+    passed = {name: given[name] for name in ("source", "budget", "batch", "precision")}
+    for step, told in pipeline.plan_title(model, settings, measure=measure, **passed).items():
+        typer.secho(step, bold=True)
+        typer.echo(told)
