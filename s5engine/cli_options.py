@@ -32,7 +32,7 @@ _WORKERS = _option(
 _MEASURE = _option(
     "measure",
     False,
-    Annotated[bool, typer.Option("--measure", help="Time a few batches, for the expected time.")],
+    Annotated[bool, typer.Option("--measure", help="Time a little of it, for the expected time.")],
 )
 
 

@@ -56,6 +56,11 @@ def test_title_does_everything(
     address = server.url(layers_path(SEGMENT))
     asked = ("title", "--checkpoint", checkpoint, "--settings", settings, "--source", address,
              "-o", out, "--device", "cpu")  # fmt: skip
+    assert run(monkeypatch, "plan", *asked) == 0
+    planned = capsys.readouterr().out
+    assert "18 layers, 180 × 320 px" in planned
+    assert "in each of 2 layer windows" in planned
+    assert not out.exists()
     server.reset_log()
     assert run(monkeypatch, *asked) == 0
     picture = Path(capsys.readouterr().out.strip())
@@ -137,8 +142,11 @@ def test_the_verbs_one_by_one(
     checkpoint: Path,
 ) -> None:
     address, store = server.url(layers_path(SEGMENT)), tmp_path / "volume.zarr"
-    assert run(monkeypatch, "fetch", address, store, "--layers", "2-19", "--crop",
-               "0,300,9900,10400", "--budget", "2 GiB") == 0  # fmt: skip
+    asked = ("fetch", address, store, "--layers", "2-19", "--crop", "0,300,9900,10400", "--budget",
+             "4 GiB")  # fmt: skip
+    assert run(monkeypatch, "plan", *asked) == 0
+    assert "18 layers, 300 × 500 px" in capsys.readouterr().out
+    assert run(monkeypatch, *asked) == 0
     capsys.readouterr()
     assert run(monkeypatch, "info", store) == 0
     told = capsys.readouterr().out
