@@ -15,9 +15,15 @@ CONTRAST = ((0, 0), (128, 64), (255, 255))
 WINDOWS = (0, 1, 2)
 
 
-def ingest(url: str, store: str, *, budget: str, box: list[int]) -> None:
-    """Copy a box of the layers into a store."""
+def ingest(url: str, store: str, *, budget: str, box: list[int]) -> dict[str, Any]:
+    """Copy a box of the layers into a store; return what the plan had said."""
+    told = s5.plan_ingest(url, layers=range(18), box=box, budget=budget)
     s5.ingest(url, store, layers=range(18), box=box, budget=budget, progress=False)
+    return {
+        "projected_mib": told.projected_peak >> 20,
+        "band_height": told.bands.band_height,
+        "rows_at_a_time": told.bands.rows,
+    }
 
 
 def split(store: str, folder: str, *, budget: str, width: int) -> None:
