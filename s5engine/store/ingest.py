@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import InvalidArgumentError, SourceChangedError
 from s5engine.geometry import Box, as_box
+from s5engine.store.band_tasks import Workers, asked_threads, find_workers
 from s5engine.store.create import (
     create_store,
     find_record,
@@ -26,7 +28,7 @@ from s5engine.store.plan import CHUNK, BandPlan, in_flight, plan_ingest, row_ban
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
 from s5engine.store.pyramid import plan_levels, write_levels
 from s5engine.store.volume import open_volume
-from s5engine.store.write_bands import write_bands
+from s5engine.store.write_bands import write_bands, write_bands_on
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -117,8 +119,11 @@ def ingest(
                 base=held, budget=size,
             )  # fmt: skip
         if found is None or not found.complete or not resume:
-            plan = _plan(stack, wanted, size, found.band_height if found and resume else None)
-            _fill(stack, path, wanted, plan, found, resume=resume, progress=progress)
+            workers = find_workers("ingest", stack, size)
+            plan = _plan(
+                stack, wanted, size, found.band_height if found and resume else None, workers
+            )
+            _fill(stack, path, wanted, plan, found, workers, resume=resume, progress=progress)
         else:  # killed between the last line of the journal and its end
             journal_path(path).unlink(missing_ok=True)
     if pyramid:
@@ -189,19 +194,27 @@ def _wanted(stack: LayerStack, box: Box, zarr_format: ZarrFormat) -> VolumeRecor
 
 
 def _plan(
-    stack: LayerStack, wanted: VolumeRecord, budget: int, band_height: int | None
-) -> BandPlan:
+    stack: LayerStack, wanted: VolumeRecord, budget: int, band_height: int | None,
+    workers: Workers | None,
+) -> BandPlan:  # fmt: skip
+    """Plan what the process that does the work will hold: this one, or each worker."""
     box = Box(*wanted.box)
-    return plan_ingest(
-        (len(wanted.layers), box.height, box.width),
-        np.dtype(wanted.dtype).itemsize,
-        budget=budget,
-        base=current_rss(),
-        source_bytes=lambda rows: stack.overhead_bytes(
-            row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget)
-        ),
-        band_height=band_height,
-    )
+    threads = workers.threads if workers else asked_threads()
+
+    def plan(base: int, budget: int) -> BandPlan:
+        return plan_ingest(
+            (len(wanted.layers), box.height, box.width),
+            np.dtype(wanted.dtype).itemsize,
+            budget=budget,
+            base=base,
+            source_bytes=lambda rows: stack.overhead_bytes(
+                row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget),
+                threads=threads,
+            ),
+            band_height=band_height,
+        )  # fmt: skip
+
+    return workers.plan(plan) if workers else plan(current_rss(), budget)
 
 
 def _fill(
@@ -210,6 +223,7 @@ def _fill(
     wanted: VolumeRecord,
     plan: BandPlan,
     found: VolumeRecord | None,
+    workers: Workers | None,
     *,
     resume: bool,
     progress: bool,
@@ -228,10 +242,18 @@ def _fill(
         remove_strays(path)
         todo = [band for band in plan.bands if _unit(band) not in journal]
         done = len(plan.bands) - len(todo)
-        with console.progress(
-            "ingest", len(plan.bands), "bands", done=done, enabled=progress
-        ) as meter:
-            for band in write_bands(stack, level_files(path, record), box, plan, todo):
+        where = stack, level_files(path, record), box, plan, todo
+        with (
+            console.progress(
+                "ingest", len(plan.bands), "bands", done=done, enabled=progress
+            ) as meter,
+            closing(
+                write_bands_on(workers, *where)
+                if workers
+                else write_bands(*where, threads=asked_threads())
+            ) as written,
+        ):
+            for band in written:
                 journal.finish(_unit(band))
                 meter.advance()
         mark_complete(path)

@@ -11,10 +11,11 @@ import numpy as np
 
 from s5engine import console
 from s5engine.budget import resolve_budget
-from s5engine.errors import InvalidArgumentError, S5Error, StoreError
+from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
+from s5engine.store.cut_bands import unwritable
 from s5engine.store.parts_tree import CONTRASTED, PLAIN, TreeRecord, find_parts, part_folder
 from s5engine.store.progress import as_json
 
@@ -113,10 +114,7 @@ def split(
         except OSError as error:
             if isinstance(error, S5Error):
                 raise
-            raise StoreError(
-                f"{error.filename or tree} cannot be written: {error.strerror or error}.",
-                "Make room or check the rights, then run the same command to go on.",
-            ) from error
+            raise unwritable(error, str(tree)) from error
     folders = {n: part_folder(tree, record.segment, n) for n in grid}
     if progress:
         console.say(f"split: {tree} holds {len(find_parts(tree))} parts of {record.segment}")

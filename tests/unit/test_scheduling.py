@@ -216,7 +216,7 @@ def test_a_scheduler_of_somebody_else_goes_on(tmp_path: Path) -> None:
     from distributed import Client, LocalCluster
 
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
     ) as theirs:
         with s5.cluster(theirs.scheduler_address) as found:
             assert (found.workers, found.threads) == (1, 1)
