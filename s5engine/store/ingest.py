@@ -56,6 +56,9 @@ def ingest(
     The source is read once, in bands of whole rows; what is fetched, decoded and written at a time
     stays within the budget. Killed at any moment, the same call goes on where it was.
 
+    On a dask cluster (`s5engine.cluster`) each band is a task, which reads and writes on a disk
+    that all workers see; layers on a server are read by this process alone.
+
     Parameters
     ----------
     source : str, Path or LayerIndex
@@ -69,8 +72,8 @@ def ingest(
     resume : bool
         Go on with an unfinished store. If false, an earlier store of ours is deleted first.
     budget : int or str, optional
-        Memory that this process may use, bytes or a text such as ``"4 GiB"``; 60 % of the machine's
-        by default.
+        Memory that this process, or all processes together, may use, bytes or a text such as
+        ``"4 GiB"``; 60 % of the machine's by default.
     storage_options : mapping, optional
         Passed on to the source.
     zarr_format : {3, 2}

@@ -49,6 +49,9 @@ def split(
     where layer 10 is not 0. Layers that are there and fit are kept, an interrupted call goes on
     where it was, a mask that is there is never replaced.
 
+    On a dask cluster (`s5engine.cluster`) each band of rows is a task, which reads and writes on a
+    disk that all workers see; layers on a server are read by this process alone.
+
     Parameters
     ----------
     source : str, Path, LayerIndex or (layer, y, x) DataArray
@@ -66,7 +69,8 @@ def split(
     contrast : sequence of (x, y), optional
         The points that the lookup was made from, to be noted; given exactly if ``lookup`` is.
     budget : int or str, optional
-        Memory that this process may use; 60 % of the machine's by default.
+        Memory that this process, or all processes together, may use; 60 % of the machine's by
+        default.
     storage_options : mapping, optional
         Passed on to the source.
     resume : bool
