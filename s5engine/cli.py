@@ -126,7 +126,7 @@ def info(
 
 
 @app.command()
-@in_threads
+@scheduled
 def fetch(
     source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a name.")],
     store: Annotated[Path, typer.Argument(help="The zarr store to write.")],
@@ -141,7 +141,11 @@ def fetch(
     budget: Budget = None,
     fresh: Fresh = False,
 ) -> None:
-    """Copy layers into a chunked zarr store, resumable."""
+    """Copy layers into a chunked zarr store, resumable.
+
+    Workers read layers from a disk that all of them see. From a server this process alone reads,
+    with eight requests in flight at most: more machines would only ask the server for more.
+    """
     import s5engine as s5
 
     s5.ingest(
@@ -166,7 +170,7 @@ def pyramid(
 
 
 @app.command()
-@in_threads
+@scheduled
 def split(
     source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a store.")],
     out: Out = Path("data"),
@@ -178,7 +182,11 @@ def split(
     budget: Budget = None,
     fresh: Fresh = False,
 ) -> None:
-    """Write the 2025 tree of parts as TIFF files, all parts in one pass."""
+    """Write the 2025 tree of parts as TIFF files, all parts in one pass.
+
+    Workers read and write on a disk that all of them see; layers on a server are read by this
+    process alone.
+    """
     import s5engine as s5
     from s5engine.ops.contrast import DEFAULT_POINTS
 

@@ -48,13 +48,14 @@ class VolumeBands:
         *,
         layers: Sequence[int] | None = None,
         in_flight: int = 0,
+        threads: int | None = None,
     ) -> int:
         """Return the bytes that reading takes beside the bands: the blocks in flight."""
         if self._volume.chunks is None:
             return 0
         depth, height, width = (max(sizes) for sizes in self._volume.chunks)
         # Each thread holds a block as it is stored, decoded, and cut.
-        return 3 * (os.cpu_count() or 1) * depth * height * width * self.dtype.itemsize
+        return 3 * (threads or os.cpu_count() or 1) * depth * height * width * self.dtype.itemsize
 
     def iter_bands(
         self,
@@ -65,6 +66,7 @@ class VolumeBands:
         layers: Sequence[int] | None = None,
         ahead: int = 0,
         in_flight: int = 0,
+        threads: int | None = None,
     ) -> Generator[tuple[tuple[int, int], np.ndarray], None, None]:
         """Yield each band's rows and pixels ``(layers, rows, x1 - x0)``, one at a time."""
         columns = slice(x0 - self.box.x0, x1 - self.box.x0)
@@ -72,20 +74,37 @@ class VolumeBands:
         if layers is not None:
             chosen = chosen.sel(layer=list(layers))
         for y0, y1 in bands:
-            yield (y0, y1), _computed(chosen.isel(y=slice(y0 - self.box.y0, y1 - self.box.y0)))
+            rows = slice(y0 - self.box.y0, y1 - self.box.y0)
+            yield (y0, y1), _computed(chosen.isel(y=rows), threads)
+
+    def alone(self, y0: int, y1: int) -> VolumeBands:
+        """Return the same for some rows alone: little to send to another process."""
+        import dask
+
+        rows = self._volume.isel(y=slice(y0 - self.box.y0, y1 - self.box.y0))
+        (culled,) = dask.optimize(rows)
+        return VolumeBands(culled)
+
+    def open(self) -> VolumeBands:
+        """Return itself: a volume is read where it is."""
+        return self
 
     def close(self) -> None:
         """Do nothing: who opened the volume closes it."""
 
 
-def _computed(band: xr.DataArray) -> np.ndarray:
-    """Return a fresh array of the pixels; a lazy one is filled block by block, without a copy."""
+def _computed(band: xr.DataArray, threads: int | None) -> np.ndarray:
+    """Return a fresh array of the pixels; a lazy one is filled block by block, without a copy.
+
+    In threads, whatever dask works on: another process would fill an array of its own.
+    """
     if band.chunks is None:
         return np.array(band.values)
     import dask.array as da
 
     pixels = np.empty(band.shape, band.dtype)
-    da.store(band.data, pixels, lock=False)  # blocks do not overlap
+    # Blocks do not overlap.
+    da.store(band.data, pixels, lock=False, scheduler="threads", num_workers=threads)
     return pixels
 
 

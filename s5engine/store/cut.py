@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ from s5engine import console
 from s5engine.budget import current_rss
 from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
+from s5engine.store.band_tasks import asked_threads, find_workers
 from s5engine.store.bands import VolumeBands
+from s5engine.store.cut_bands import Cutting
 from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
 from s5engine.store.parts_tree import (
     RECORD,
@@ -27,7 +29,7 @@ from s5engine.store.parts_tree import (
     part_folder,
     read_tree_record,
 )
-from s5engine.store.plan import WRITERS, BandPlan, in_flight, plan_split, row_bands
+from s5engine.store.plan import BandPlan, in_flight, plan_split, row_bands
 from s5engine.store.png import write_gray_png
 from s5engine.store.progress import Journal, check_settings, differing_settings
 
@@ -146,34 +148,23 @@ def _hull(job: Job, files: list[PartFile]) -> Box:
 
 def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) -> None:
     """Read the rows that the files need, once, and let every file grow by each band."""
-    tokens = _begin(job, files, journal)
-    box = _hull(job, files)
-    layers = tuple(sorted({file.layer for file in files}))
-    plan = _plan(job, box, layers)
+    workers = find_workers("split", job.reader, job.budget)
+    box, layers = _hull(job, files), tuple(sorted({file.layer for file in files}))
+    threads = workers.threads if workers else asked_threads()
+    make = functools.partial(_plan, job, box, layers, threads)
+    plan = workers.plan(make) if workers else make(current_rss(), job.budget)
     bands = [(box.y0 + y0, box.y0 + y1) for y0, y1 in plan.bands]
-    incoming = job.reader.iter_bands(
-        bands,
-        box.x0,
-        box.x1,
-        layers=layers,
-        ahead=plan.ahead,
-        in_flight=in_flight(job.budget),
-    )
+    tokens = _begin(job, files, journal)
+    cutting = Cutting(
+        tuple(files), layers, (box.x0, box.x1), job.record.rows[0], job.dtype, job.lookup,
+        ahead=plan.ahead, in_flight=in_flight(plan.budget), threads=threads,
+    )  # fmt: skip
+    cut_bands = functools.partial(cutting.cut_on, workers) if workers else cutting.cut
     with (
         console.progress("split", len(bands), "bands", enabled=progress) as meter,
-        closing(incoming),
-        ThreadPoolExecutor(WRITERS, "s5-split-write") as writers,
+        closing(cut_bands(job.reader, bands)) as done,
     ):
-        for _ in bands:
-            (y0, y1), pixels = next(incoming)
-            for _done in writers.map(
-                lambda file, y0=y0, pixels=pixels: _grow(
-                    job, file, pixels[layers.index(file.layer)], y0, box.x0
-                ),
-                files,
-            ):
-                pass
-            del pixels
+        for _, y1 in done:
             for token in tokens:
                 journal.finish(unit_of(token, y1))
             meter.advance()
@@ -199,35 +190,24 @@ def _begin(job: Job, files: list[PartFile], journal: Journal) -> list[str]:
     return list(tokens.values())
 
 
-def _plan(job: Job, box: Box, layers: tuple[int, ...]) -> BandPlan:
+def _plan(
+    job: Job, box: Box, layers: tuple[int, ...], threads: int | None, base: int, budget: int
+) -> BandPlan:
     return plan_split(
         (len(layers), box.height, box.width),
         job.dtype.itemsize,
         part_width=job.record.part_width,
-        budget=job.budget,
-        base=current_rss(),
+        budget=budget,
+        base=base,
         source_bytes=lambda rows: job.reader.overhead_bytes(
             row_bands(box.y0, box.y1, rows),
             box.x0,
             box.x1,
             layers=layers,
-            in_flight=in_flight(job.budget),
+            in_flight=in_flight(budget),
+            threads=threads,
         ),
     )
-
-
-def _grow(job: Job, file: PartFile, band: np.ndarray, y0: int, x0: int) -> None:
-    """Write the file's columns of a band of one layer, from the first row that it lacks."""
-    import cv2
-
-    skip = max(0, file.done - y0)
-    if skip >= band.shape[0]:
-        return
-    first, last = file.columns
-    pixels = np.ascontiguousarray(band[skip:, first - x0 : last - x0], job.dtype)
-    if job.lookup is not None:
-        pixels = cv2.LUT(pixels, job.lookup)
-    file.write(pixels, y0 + skip - job.record.rows[0])
 
 
 def _masks(job: Job) -> None:

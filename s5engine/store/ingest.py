@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import InvalidArgumentError, SourceChangedError
 from s5engine.geometry import Box
+from s5engine.store.band_tasks import Workers, asked_threads, find_workers
 from s5engine.store.create import (
     create_store,
     find_record,
@@ -31,7 +33,7 @@ from s5engine.store.plan import BandPlan
 from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
 from s5engine.store.pyramid import write_levels
 from s5engine.store.volume import open_volume
-from s5engine.store.write_bands import write_bands
+from s5engine.store.write_bands import write_bands, write_bands_on
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,6 +61,9 @@ def ingest(
     The source is read once, in bands of whole rows; what is fetched, decoded and written at a time
     stays within the budget. Killed at any moment, the same call goes on where it was.
 
+    On a dask cluster (`s5engine.cluster`) each band is a task, which reads and writes on a disk
+    that all workers see; layers on a server are read by this process alone.
+
     Parameters
     ----------
     source : str, Path or LayerIndex
@@ -72,8 +77,8 @@ def ingest(
     resume : bool
         Go on with an unfinished store. If false, an earlier store of ours is deleted first.
     budget : int or str, optional
-        Memory that this process may use, bytes or a text such as ``"4 GiB"``; 60 % of the machine's
-        by default.
+        Memory that this process, or all processes together, may use, bytes or a text such as
+        ``"4 GiB"``; 60 % of the machine's by default.
     storage_options : mapping, optional
         Passed on to the source.
     zarr_format : {3, 2}
@@ -113,9 +118,10 @@ def ingest(
         if pyramid:  # what would not fit at the end is refused now
             plan_coarser(wanted, base=held, budget=size)
         if found is None or not found.complete or not resume:
+            workers = find_workers("ingest", stack, size)
             height = found.band_height if found and resume else None
-            plan = bands_of(stack, wanted, size, height)
-            _fill(stack, path, wanted, plan, found, resume=resume, progress=progress)
+            plan = bands_of(stack, wanted, size, height, workers)
+            _fill(stack, path, wanted, plan, found, workers, resume=resume, progress=progress)
         else:  # killed between the last line of the journal and its end
             journal_path(path).unlink(missing_ok=True)
     if pyramid:
@@ -170,6 +176,7 @@ def _fill(
     wanted: VolumeRecord,
     plan: BandPlan,
     found: VolumeRecord | None,
+    workers: Workers | None,
     *,
     resume: bool,
     progress: bool,
@@ -188,10 +195,18 @@ def _fill(
         remove_strays(path)
         todo = [band for band in plan.bands if _unit(band) not in journal]
         done = len(plan.bands) - len(todo)
-        with console.progress(
-            "ingest", len(plan.bands), "bands", done=done, enabled=progress
-        ) as meter:
-            for band in write_bands(stack, level_files(path, record), box, plan, todo):
+        where = stack, level_files(path, record), box, plan, todo
+        with (
+            console.progress(
+                "ingest", len(plan.bands), "bands", done=done, enabled=progress
+            ) as meter,
+            closing(
+                write_bands_on(workers, *where)
+                if workers
+                else write_bands(*where, threads=asked_threads())
+            ) as written,
+        ):
+            for band in written:
                 journal.finish(_unit(band))
                 meter.advance()
         mark_complete(path)

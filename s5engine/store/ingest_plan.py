@@ -14,6 +14,7 @@ from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import format_seconds, table
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Box, as_box
+from s5engine.store.band_tasks import Workers, asked_threads, find_workers
 from s5engine.store.ome import VolumeRecord, ZarrFormat
 from s5engine.store.plan import CHUNK, BandPlan, choose_bands, in_flight, row_bands
 from s5engine.store.progress import as_json
@@ -40,7 +41,11 @@ class IngestPlan:
     shape : (int, int, int)
         Layers, rows and columns of the volume, px.
     bands : BandPlan
-        The bands that it is copied in, and their memory.
+        The bands that it is copied in, and the memory of each process that copies.
+    workers : int
+        Worker processes that copy; 0 where this one's threads do.
+    waiting_bytes : int
+        Held by this process while workers copy.
     pyramid : PyramidPlan or None
         How the coarser levels are made, and their memory; None if they are not wanted.
     disk_bytes : dict of str to int
@@ -54,6 +59,8 @@ class IngestPlan:
     fetch_bytes: int
     shape: tuple[int, int, int]
     bands: BandPlan
+    workers: int
+    waiting_bytes: int
     pyramid: PyramidPlan | None
     disk_bytes: dict[str, int]
     budget: int
@@ -61,14 +68,16 @@ class IngestPlan:
 
     @property
     def projected_peak(self) -> int:
-        """Projected peak memory of the process, bytes."""
+        """Projected peak memory of all processes, bytes."""
         levels = 0 if self.pyramid is None else self.pyramid.projected_peak
-        return max(self.bands.projected_peak, levels)
+        bands = self.bands.projected_peak * max(self.workers, 1) + self.waiting_bytes
+        return max(bands, levels)
 
     def arithmetic(self) -> str:
         """Return the sum that makes the projected peak, as text."""
-        if self.pyramid is None or self.bands.projected_peak >= self.pyramid.projected_peak:
-            return self.bands.arithmetic()
+        if self.pyramid is None or self.projected_peak > self.pyramid.projected_peak:
+            each = f"{self.workers} workers, each " if self.workers else ""
+            return each + self.bands.arithmetic()
         return f"{self.pyramid.arithmetic()} for the coarser levels"
 
     def as_dict(self) -> dict[str, Any]:
@@ -158,7 +167,8 @@ def _planned(
     stack: LayerStack, record: VolumeRecord, held: int, size: int, pyramid: bool, measure: bool
 ) -> IngestPlan:
     levels = plan_coarser(record, base=held, budget=size) if pyramid else None
-    bands = bands_of(stack, record, size)
+    workers = find_workers("ingest", stack, size)
+    bands = bands_of(stack, record, size, workers=workers)
     box = Box(*record.box)
     shape = (len(record.layers), box.height, box.width)
     pixels = int(np.prod(shape, dtype=np.int64)) * np.dtype(record.dtype).itemsize
@@ -167,6 +177,8 @@ def _planned(
         fetch_bytes=int(stack.bytes_for(record.box)),
         shape=shape,
         bands=bands,
+        workers=workers.count if workers else 0,
+        waiting_bytes=current_rss() if workers else 0,
         pyramid=levels,
         disk_bytes={
             "full resolution": pixels,
@@ -243,9 +255,13 @@ def plan_coarser(record: VolumeRecord, *, base: int, budget: int) -> PyramidPlan
 
 
 def bands_of(
-    stack: LayerStack, record: VolumeRecord, budget: int, band_height: int | None = None
+    stack: LayerStack,
+    record: VolumeRecord,
+    budget: int,
+    band_height: int | None = None,
+    workers: Workers | None = None,
 ) -> BandPlan:
-    """Return the bands in which the volume is copied; see `choose_bands`.
+    """Return the bands in which the volume is copied, for this process or for each worker.
 
     Raises
     ------
@@ -253,16 +269,22 @@ def bands_of(
         If not even single rows fit.
     """
     box = Box(*record.box)
-    return choose_bands(
-        (len(record.layers), box.height, box.width),
-        np.dtype(record.dtype).itemsize,
-        budget=budget,
-        base=current_rss(),
-        source_bytes=lambda rows: stack.overhead_bytes(
-            row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget)
-        ),
-        band_height=band_height,
-    )
+    threads = workers.threads if workers else asked_threads()
+
+    def plan(base: int, budget: int) -> BandPlan:
+        return choose_bands(
+            (len(record.layers), box.height, box.width),
+            np.dtype(record.dtype).itemsize,
+            budget=budget,
+            base=base,
+            source_bytes=lambda rows: stack.overhead_bytes(
+                row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget),
+                threads=threads,
+            ),
+            band_height=band_height,
+        )  # fmt: skip
+
+    return workers.plan(plan) if workers else plan(current_rss(), budget)
 
 
 def _seconds(stack: LayerStack, box: Box, bands: BandPlan) -> float:

@@ -11,10 +11,11 @@ import numpy as np
 
 from s5engine import console
 from s5engine.budget import resolve_budget
-from s5engine.errors import InvalidArgumentError, S5Error, StoreError
+from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
+from s5engine.store.cut_bands import unwritable
 from s5engine.store.parts_tree import CONTRASTED, PLAIN, TreeRecord, find_parts, part_folder
 from s5engine.store.progress import as_json
 
@@ -48,6 +49,9 @@ def split(
     where layer 10 is not 0. Layers that are there and fit are kept, an interrupted call goes on
     where it was, a mask that is there is never replaced.
 
+    On a dask cluster (`s5engine.cluster`) each band of rows is a task, which reads and writes on a
+    disk that all workers see; layers on a server are read by this process alone.
+
     Parameters
     ----------
     source : str, Path, LayerIndex or (layer, y, x) DataArray
@@ -65,7 +69,8 @@ def split(
     contrast : sequence of (x, y), optional
         The points that the lookup was made from, to be noted; given exactly if ``lookup`` is.
     budget : int or str, optional
-        Memory that this process may use; 60 % of the machine's by default.
+        Memory that this process, or all processes together, may use; 60 % of the machine's by
+        default.
     storage_options : mapping, optional
         Passed on to the source.
     resume : bool
@@ -113,10 +118,7 @@ def split(
         except OSError as error:
             if isinstance(error, S5Error):
                 raise
-            raise StoreError(
-                f"{error.filename or tree} cannot be written: {error.strerror or error}.",
-                "Make room or check the rights, then run the same command to go on.",
-            ) from error
+            raise unwritable(error, str(tree)) from error
     folders = {n: part_folder(tree, record.segment, n) for n in grid}
     if progress:
         console.say(f"split: {tree} holds {len(find_parts(tree))} parts of {record.segment}")

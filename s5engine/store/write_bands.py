@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import uuid
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 
 from s5engine.errors import StoreError
 from s5engine.geometry import Box
+from s5engine.store.band_tasks import Band, LayersThere, Workers, layers_there
 from s5engine.store.plan import SHARD_WIDTH, WRITERS, BandPlan, in_flight, row_bands
 from s5engine.store.scratch import BandScratch
 from s5engine.store.shards import ChunkFiles
@@ -19,22 +22,27 @@ from s5engine.store.shards import ChunkFiles
 if TYPE_CHECKING:
     from s5engine.source.stack import LayerStack
 
+#: What writing a band is called in dask graphs and on the dashboard.
+INGEST_STEP = "ingest-band"
+
 
 def write_bands(
     stack: LayerStack,
     files: ChunkFiles,
     box: Box,
     plan: BandPlan,
-    bands: Sequence[tuple[int, int]],
-) -> Iterator[tuple[int, int]]:
-    """Write each band, and yield it when it is on disk."""
+    bands: Sequence[Band],
+    threads: int | None = None,
+) -> Generator[Band]:
+    """Write each band, and yield it when it is on disk; ``threads`` decode."""
     if not bands:
         return
     pieces = [piece for band in bands for piece in row_bands(*band, plan.rows)]
     in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in pieces]
     incoming = stack.iter_bands(
-        in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget)
-    )
+        in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget),
+        threads=threads,
+    )  # fmt: skip
     with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:
         if not plan.collects:
             for y0, y1 in bands:
@@ -53,9 +61,31 @@ def write_bands(
                 yield y0, y1
 
 
+def write_bands_on(
+    workers: Workers, stack: LayerStack, files: ChunkFiles, box: Box, plan: BandPlan,
+    bands: Sequence[Band],
+) -> Generator[Band]:  # fmt: skip
+    """As `write_bands`, each band as a task of its own on the workers, in any order."""
+    there = layers_there(stack)
+    tasks = (
+        (band, functools.partial(_write_there, there, files, box, plan, band, workers.threads))
+        for band in bands
+    )
+    return workers.run(INGEST_STEP, tasks)
+
+
+def _write_there(
+    source: LayersThere, files: ChunkFiles, box: Box, plan: BandPlan, band: Band, threads: int
+) -> None:
+    """Write one band; runs in a worker."""
+    with closing(source.open()) as stack:
+        for _ in write_bands(stack, files, box, plan, [band], threads):
+            pass
+
+
 def scratch_path(folder: Path) -> Path:
     """Return where a band is collected: among the temporary files of the store."""
-    return folder / "band.partial"
+    return folder / f"band-{uuid.uuid4().hex}.partial"
 
 
 def _collect(

@@ -58,10 +58,10 @@ def ingest(folder: Path) -> None:
     plan.BAND_HEIGHTS = (128,)
     write = ingest_module.write_bands
 
-    def told(*arguments: object) -> object:
+    def told(*arguments: object, threads: int | None) -> object:
         for band in arguments[-1]:  # type: ignore[attr-defined]
             log(folder, f"rows {band[0]}:{band[1]}")
-        return write(*arguments)  # type: ignore[arg-type]
+        return write(*arguments, threads=threads)  # type: ignore[arg-type]
 
     ingest_module.write_bands = told  # type: ignore[assignment]
     s5.ingest(SOURCE, folder / "volume.zarr", progress=False)

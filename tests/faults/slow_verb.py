@@ -1,8 +1,9 @@
-"""The command line with one more verb, which runs a slow network: for a process to be stopped."""
+"""The command line with two more verbs, slow ones: for a process to be stopped."""
 
 import signal
 from pathlib import Path
 
+import numpy as np
 import torch
 import typer
 
@@ -10,6 +11,7 @@ import s5engine as s5
 from s5engine import cli
 from s5engine.cli_options import scheduled
 from s5engine.infer import memory
+from s5engine.store import plan
 from support import noise, texture, volume_of
 
 
@@ -36,6 +38,26 @@ def run(folder: Path, pause: float = typer.Option(0)) -> None:
     volume = volume_of(noise((16, 700, 700)))
     ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=0, batch=8)
     s5.write_run(ink, folder)
+
+
+def slow_pixels(block: np.ndarray, pause: float) -> np.ndarray:
+    """Return the same pixels later."""
+    import time
+
+    time.sleep(pause)
+    return block
+
+
+@cli.app.command()
+@scheduled
+def cut(folder: Path, pause: float = typer.Option(0)) -> None:
+    """Cut noise into parts."""
+    plan.BAND_HEIGHTS = (128,)
+    volume = volume_of(noise((4, 1000, 300)), (4, 128, 300))
+    slow = volume.data.map_blocks(
+        slow_pixels, pause=pause, dtype=volume.dtype, meta=volume.data._meta
+    )
+    s5.split(volume.copy(data=slow), folder, width=100)
 
 
 if __name__ == "__main__":

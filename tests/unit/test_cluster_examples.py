@@ -48,7 +48,7 @@ def test_a_queue_of_jobs(tmp_path: Path, volume: Path) -> None:
 
     slurm = example("slurm")
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=None
+        n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address=":0"
     ) as jobs:  # in place of SLURMCluster
         slurm.predict(str(volume), str(DEMO), str(tmp_path / "run"), jobs.scheduler_address)
     ink = s5.open_run(tmp_path / "run").ink

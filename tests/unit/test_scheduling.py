@@ -29,6 +29,7 @@ from s5engine.infer import memory
 from s5engine.model.owner import run_on
 from s5engine.scheduling import LEAST_WORKER_BYTES, worker_specs
 from support import noise, texture, volume_of
+from unit.store.segments import files_of, pixels, write_layers
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "checkpoints" / "demo.ckpt"
@@ -216,7 +217,7 @@ def test_a_scheduler_of_somebody_else_goes_on(tmp_path: Path) -> None:
     from distributed import Client, LocalCluster
 
     with LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
     ) as theirs:
         with s5.cluster(theirs.scheduler_address) as found:
             assert (found.workers, found.threads) == (1, 1)
@@ -240,3 +241,22 @@ def test_the_verbs_take_it(tmp_path: Path) -> None:
     ran = CliRunner().invoke(app, [*words, "--workers", "1", "-o", str(tmp_path / "run")])
     assert ran.exit_code == 0, ran.output
     assert s5.open_run(tmp_path / "run").ink.shape == (1, 130, 130)
+
+
+def test_fetch_and_split_from_the_command_line_use_workers(tmp_path: Path) -> None:
+    layers = write_layers(tmp_path / "seg", pixels(12, 200, 300))
+    fetch = ["fetch", str(layers), str(tmp_path / "a.zarr"), "--no-pyramid"]
+    split = ["split", str(layers), "--width", "150", "-o"]
+    for place, options in (("workers", ["--scheduler", "processes", "--workers", "2"]),
+                           ("threads", ["--workers", "1"])):  # fmt: skip
+        fetch[2] = str(tmp_path / f"{place}.zarr")
+        for words in (fetch, [*split, str(tmp_path / place)]):
+            ran = CliRunner().invoke(app, [*words, *options, "--budget", "6 GiB"])
+            assert ran.exit_code == 0, ran.output
+            assert ("workers: 2 with" in ran.stderr) == (place == "workers")
+            assert "in threads of this process" not in ran.stderr
+    assert files_of(tmp_path / "workers") == files_of(tmp_path / "threads")
+    assert files_of(tmp_path / "workers.zarr") == files_of(tmp_path / "threads.zarr")
+    for verb in ("fetch", "split"):
+        said = CliRunner().invoke(app, [verb, "--help"], env={"COLUMNS": "200"}).output
+        assert "this process alone" in " ".join(said.split())

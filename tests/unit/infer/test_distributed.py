@@ -22,7 +22,7 @@ def test_a_run_on_a_cluster_is_that_of_threads(
     ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=2)
     plain = s5.write_run(ink, tmp_path / "threads", progress=False)
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         link = client.dashboard_link

@@ -1,0 +1,254 @@
+"""Bands of rows as tasks on the workers of a dask cluster, in place of this process's threads.
+
+A task reads its band, and writes what is made of it, by itself: pixels never travel. Which bands
+are finished is written down by the one process that gives the command.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from s5engine import console
+from s5engine.budget import current_rss, format_bytes
+from s5engine.errors import BudgetError, SourceChangedError
+from s5engine.store.plan import BAND_HEIGHTS, BandPlan, row_bands
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from s5engine.source.listing import LayerIndex
+    from s5engine.source.stack import LayerStack
+
+Band = tuple[int, int]
+Task = Callable[[], object]
+
+#: Tasks that are given out for each worker: one at work, one waiting for it.
+_EACH = 2
+#: A band is given out this many bands for each worker ahead of the oldest unfinished one, at most.
+_AHEAD = 4
+#: Bytes read in bands ÷ bytes read at once, up to which layers are read band by band.
+_READ_AGAIN = 1.5
+#: One band is at work in a process at a time, so that memory does not depend on its threads.
+_at_work = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The workers of the current client, and what each of them may use.
+
+    Attributes
+    ----------
+    client : distributed.Client
+    count : int
+        Processes.
+    threads : int
+        Threads of the smallest of them.
+    base, budget : int
+        Bytes that the largest of them holds now, and that each may use.
+    """
+
+    client: Client
+    count: int
+    threads: int
+    base: int
+    budget: int
+
+    def plan(self, plan: Callable[[int, int], BandPlan]) -> BandPlan:
+        """Return ``plan(base, budget)`` of one worker.
+
+        Raises
+        ------
+        BudgetError
+            If nothing fits into a worker's share.
+        """
+        try:
+            return plan(self.base, self.budget)
+        except BudgetError as error:
+            raise BudgetError(
+                f"Each of {self.count} workers has {format_bytes(self.budget)} of the budget. "
+                f"{error.what}",
+                f"{error.fix.removesuffix('.')} for each of them, or use fewer workers.",
+            ) from error
+
+    def run(self, step: str, tasks: Iterable[tuple[Band, Task]]) -> Generator[Band]:
+        """Run each band's task once and yield the band when it is done, in any order.
+
+        Parameters
+        ----------
+        step : str
+            What the tasks are called on the dashboard.
+        tasks : iterable of (band, callable)
+            Made as they are needed, few at a time.
+        """
+        from distributed import as_completed
+
+        waiting: Any = as_completed(loop=self.client.loop)
+        todo, name = enumerate(tasks), f"{step}-{uuid.uuid4().hex[:8]}"
+        bands: dict[Any, tuple[int, Band]] = {}
+        following = next(todo, None)
+        try:
+            while bands or following is not None:
+                oldest = min((number for number, _ in bands.values()), default=None)
+                while following is not None and self._may_start(following[0], oldest, len(bands)):
+                    number, (band, task) = following
+                    key = (name, band[0])
+                    future = self.client.submit(_alone, task, key=key, pure=False)
+                    bands[key] = number, band
+                    oldest = number if oldest is None else oldest
+                    waiting.add(future)
+                    following = next(todo, None)
+                done = next(waiting)
+                done.result()
+                yield bands.pop(done.key)[1]
+                # What nobody holds is not done again when the worker that did it dies.
+                done.release()
+        except BaseException:
+            self.client.cancel(list(waiting.futures))
+            raise
+
+    def _may_start(self, number: int, oldest: int | None, running: int) -> bool:
+        ahead = 0 if oldest is None else number - oldest
+        return running < _EACH * self.count and ahead < _AHEAD * self.count
+
+
+@dataclass(frozen=True)
+class LayersThere:
+    """What travels to a worker in place of opened layer files."""
+
+    index: LayerIndex
+    layers: tuple[int, ...]
+    fingerprint: dict[str, Any]
+
+    def open(self) -> LayerStack:
+        """Open the same layers in another process, which sees the same disk.
+
+        Raises
+        ------
+        SourceNotFoundError
+            If they are not on a disk that this machine sees.
+        SourceChangedError
+            If they are other files there.
+        """
+        from s5engine.source.stack import open_stack
+
+        stack = open_stack(self.index, layers=self.layers)
+        if stack.fingerprint() != self.fingerprint:
+            stack.close()
+            raise SourceChangedError(
+                f"A worker finds other layers at {self.index.url} than the process that gave the "
+                "command.",
+                "All of them must see the same disk at the same place.",
+            )
+        return stack
+
+
+def layers_there(stack: LayerStack) -> LayersThere:
+    """Return what lets a worker open the layers of ``stack``."""
+    return LayersThere(stack.index, stack.layers, stack.fingerprint())
+
+
+def find_workers(step: str, source: object, budget: int) -> Workers | None:
+    """Return the workers that can read the bands of a source by themselves; None if there are none.
+
+    Says so where there are workers, but the source is better read by this process alone.
+
+    Parameters
+    ----------
+    step : str
+        What is done, for what is said.
+    source : LayerStack or VolumeBands
+        A volume's bands can always be read by themselves.
+    budget : int
+        Bytes that all processes together may use.
+    """
+    from s5engine.source.stack import LayerStack
+
+    client = current_client()
+    if client is None:
+        return None
+    why = _read_here(source) if isinstance(source, LayerStack) else None
+    if why is not None:
+        console.say(f"{step}: in threads of this process, not by the workers: {why}")
+        return None
+    bases = client.run(_prepared)
+    known = client.scheduler_info(n_workers=-1)["workers"].values()
+    return Workers(
+        client,
+        count=len(bases),
+        threads=min(int(worker["nthreads"]) for worker in known),
+        base=max(bases.values()),
+        budget=(budget - current_rss()) // len(bases),
+    )
+
+
+def _read_here(stack: LayerStack) -> str | None:
+    """Return why one process alone should read the layers, or None."""
+    from s5engine.source.address import local_path
+
+    if local_path(stack.url) is None:
+        return (
+            "the layers come from a server, which one machine reads, with eight requests in "
+            "flight at most"
+        )
+    height, width = stack.shape
+    bands = row_bands(0, height, BAND_HEIGHTS[0])
+    read = sum(stack.bytes_for((y0, y1, 0, width)) for y0, y1 in bands)
+    if read > _READ_AGAIN * stack.bytes_for(None):
+        return "no band of these layers can be decoded without the rows above it"
+    return None
+
+
+def current_client() -> Any:
+    """Return the distributed client that dask would use now, or None."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_client
+
+    try:
+        return get_client()
+    except ValueError:
+        return None
+
+
+def asked_threads() -> int | None:
+    """Return how many threads dask is to use in this process; None if that was not said."""
+    import dask
+
+    asked = dask.config.get("num_workers", None)
+    return None if asked is None else int(asked)
+
+
+def _alone(task: Task) -> None:
+    """Run a task when no other one is at work in this process; runs in a worker."""
+    with _at_work:
+        task()
+
+
+def _prepared() -> int:
+    """Load what bands are worked on with, and return what this process then holds, bytes."""
+    import cv2  # noqa: F401
+    import dask.array  # noqa: F401
+    import imagecodecs  # noqa: F401
+    import tifffile  # noqa: F401
+    import xarray  # noqa: F401
+    import zarr  # noqa: F401
+
+    return current_rss()
+
+
+def in_order(bands: Iterable[Band], done: Iterable[Band]) -> Iterator[Band]:
+    """Yield ``bands`` as they are, each as soon as it and all before it are done."""
+    there: set[Band] = set()
+    left = iter(bands)
+    following = next(left, None)
+    for band in done:
+        there.add(band)
+        while following in there:
+            there.discard(following)
+            yield following
+            following = next(left, None)
