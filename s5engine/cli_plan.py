@@ -44,7 +44,7 @@ def planning_group(verbs: Mapping[str, Verb], pipeline: Callable[[str], Any]) ->
 
     def title(*, measure: bool, **given: Any) -> None:
         """Say what `title` will cost: both of its long steps."""
-        _plan_title(pipeline("title"), measure=measure, **given)
+        _plan_title(pipeline, measure=measure, **given)
 
     for name, plan in {"infer": _plan_infer, "fetch": _plan_fetch, "title": title}.items():
         group.command(name)(scheduled(planning(verbs[name])(plan)))
@@ -76,14 +76,16 @@ def _plan_fetch(
     typer.echo(told)
 
 
-def _plan_title(pipeline: Any, *, measure: bool, **given: Any) -> None:
+def _plan_title(pipeline: Callable[[str], Any], *, measure: bool, **given: Any) -> None:
     import s5engine as s5
 
-    settings = s5.read_title_settings(given["settings"] or pipeline.SETTINGS)
+    settings = s5.read_title_settings(given["settings"] or pipeline("title").SETTINGS)
     model = s5.load_checkpoint(
         given["checkpoint"], device=given["device"], trust=given["trust"], backend=given["backend"]
     )
     passed = {name: given[name] for name in ("source", "budget", "batch", "precision")}
-    for step, told in pipeline.plan_title(model, settings, measure=measure, **passed).items():
+    for step, told in (
+        pipeline("title_plan").plan_title(model, settings, measure=measure, **passed).items()
+    ):
         typer.secho(step, bold=True)
         typer.echo(told)

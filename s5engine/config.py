@@ -85,6 +85,14 @@ class TitleSettings:
             )
 
     @property
+    def how(self) -> dict[str, Any]:
+        """How ink is predicted, as arguments of `predict_ink`."""
+        return {
+            "windows": self.windows, "stride": self.stride, "tta": self.tta, "taper": self.taper,
+            "edge": self.edge,
+        }  # fmt: skip
+
+    @property
     def box(self) -> Box:
         """The crop in segment pixels."""
         y0, y1, x0, x1 = self.crop
