@@ -14,8 +14,11 @@ CHUNK = 128
 SHARD_WIDTH = 1024
 #: Heights that a shard may have, px, best first: higher shards are fewer files.
 BAND_HEIGHTS = (1024, 512, 256, 128)
-#: Rows that are fetched at a time where memory is short of a band, px, best first.
-LOW_ROWS = (64, 32, 16, 8, 4, 2, 1)
+#: Rows that are fetched at a time where they are fewer than a band's, px, best first.
+LOW_ROWS = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+#: More pixels than this are not held at a time, bytes: an ingest with a band of five times as much
+#: was no faster, and what it took grew with the segment's width.
+ENOUGH = 384 * 2**20
 #: Threads that encode and write shards.
 WRITERS = 2
 #: Memory of one writer ÷ pixels of one shard: its compressed chunks and the file put together of
@@ -23,6 +26,10 @@ WRITERS = 2
 ENCODE_COPIES = 3.0
 #: Copies of a part's rows of one layer that a writer holds: cut out, and looked up.
 PART_COPIES = 2
+
+
+#: These rows are few enough for any segment.
+_ALWAYS = LOW_ROWS[-5:]
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,9 @@ def choose_bands(
 ) -> BandPlan:
     """Choose the highest bands of whole shards whose projected peak stays within the budget.
 
-    One band is fetched while another is written. Where not even two bands of 128 rows fit, fewer
-    rows are fetched at a time and collected on disk.
+    One band is fetched while another is written. Where two bands do not fit, or hold more pixels
+    than are of use, fewer rows are fetched at a time and collected on disk. So the peak does not
+    grow with the width, once a band is large.
 
     Parameters
     ----------
@@ -146,14 +154,19 @@ def choose_bands(
     BudgetError
         If not even single rows fit; with the arithmetic and the smallest budget that would do.
     """
-    shard_row = shape[0] * SHARD_WIDTH * itemsize
+    shard_row, row_bytes = (shape[0] * width * itemsize for width in (SHARD_WIDTH, shape[2]))
     heights = BAND_HEIGHTS if band_height is None else (band_height,)
-    # Many rows at a time are worth more than high shards, but only from some rows on.
-    low = [(height, rows) for rows in LOW_ROWS for height in heights if rows < height]
+    # Many rows at a time are worth more than high shards, and these more than no second copy.
+    choices = [
+        (height, rows, 1)
+        for rows in (heights[0], *LOW_ROWS)
+        for height in heights
+        if rows <= height and (rows in _ALWAYS or min(rows, shape[1]) * row_bytes <= ENOUGH)
+    ]
     plans = _plans(
         shape,
         itemsize,
-        choices=[*((height, height, 1) for height in heights), *((*pair, 1) for pair in low)],
+        choices=choices,
         budget=budget,
         base=base,
         source_bytes=source_bytes,
@@ -189,11 +202,12 @@ def plan_split(
     BudgetError
         If not even bands of 16 rows, one at a time, fit.
     """
-    heights = (*BAND_HEIGHTS, 64, 32, 16)
+    row_bytes = shape[0] * shape[2] * itemsize
+    heights = [rows for rows in (*BAND_HEIGHTS, 64, 32) if min(rows, shape[1]) * row_bytes <= ENOUGH]
     plans = _plans(
         shape,
         itemsize,
-        choices=[*((rows, rows, 1) for rows in heights), (heights[-1], heights[-1], 0)],
+        choices=[*((rows, rows, 1) for rows in heights), (16, 16, 1), (16, 16, 0)],
         budget=budget,
         base=base,
         source_bytes=source_bytes,
