@@ -73,11 +73,11 @@ class BandReader:
             for thread in fetchers:
                 thread.start()
             for i, band in enumerate(self._bands):
-                array = self._complete(i)
+                complete = [self._complete(i)]
                 for later in range(i + 1, min(i + 1 + self._ahead, len(self._bands))):
                     self._allocate(later)
-                yield band, array
-                del array
+                # Given away: a name here would keep it while the consumer is at work.
+                yield band, complete.pop()
         finally:
             self._stop()
             for thread in fetchers:

@@ -203,7 +203,9 @@ def plan_split(
         If not even bands of 16 rows, one at a time, fit.
     """
     row_bytes = shape[0] * shape[2] * itemsize
-    heights = [rows for rows in (*BAND_HEIGHTS, 64, 32) if min(rows, shape[1]) * row_bytes <= ENOUGH]
+    heights = [
+        rows for rows in (*BAND_HEIGHTS, 64, 32) if min(rows, shape[1]) * row_bytes <= ENOUGH
+    ]
     plans = _plans(
         shape,
         itemsize,

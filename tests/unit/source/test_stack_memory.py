@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+import weakref
 
 import imagecodecs
 import numpy as np
@@ -58,6 +59,20 @@ def test_the_peak_is_below_the_projection(tmp_path, monkeypatch, layer, case, ah
         promised = stack.overhead_bytes(bands, 0, WIDTH, in_flight="512 KiB", threads=2)
     assert peak <= promised + (1 + ahead) * DEPTH * 100 * WIDTH
     assert peak < DEPTH * layer.nbytes
+
+
+def test_a_band_that_was_given_away_is_not_kept(tmp_path, layer):
+    """Or a consumer that drops it, and then writes for a while, would still pay for it."""
+    for i in range(DEPTH):
+        (tmp_path / f"{i}.tif").write_bytes(encode_layer(layer, CASES["rows"]))
+    with open_stack(tmp_path) as stack:
+        reading = stack.iter_bands([(0, 100), (100, 200), (200, 300)], 0, WIDTH)
+        for _ in range(3):
+            _, pixels = next(reading)
+            there = weakref.ref(pixels)
+            del pixels
+            assert there() is None
+        reading.close()
 
 
 def test_over_http_the_peak_is_below_the_projection(layer):

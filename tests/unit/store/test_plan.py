@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s5engine.budget import parse_bytes
 from s5engine.errors import BudgetError
-from s5engine.store.plan import CHUNK, choose_bands, plan_split, row_bands
+from s5engine.store.plan import CHUNK, ENOUGH, choose_bands, plan_split, row_bands
 
 GIB = 2**30
 MIB = 2**20
@@ -18,14 +20,36 @@ def test_a_small_volume_gets_full_shards_and_reads_ahead() -> None:
     assert plan.bands == ((0, 1024), (1024, 2048), (2048, 3000))
 
 
-def test_the_whole_width_of_a_true_segment_fits_into_4_gib() -> None:
-    plan = choose_bands(
-        (21, 13_780, 289_380), 1, budget=4 * GIB, base=250 * MIB, source_bytes=lambda rows: GIB // 8
-    )
-    assert (plan.band_height, plan.ahead) == (256, 1)
-    assert plan.projected_peak <= 4 * GIB
-    assert plan.band_bytes == 21 * 256 * 289_380
-    assert plan.bands[-1] == (13_568, 13_780)
+@pytest.mark.parametrize("budget", [1.5, 4, 12, 96])
+def test_a_whole_segment_takes_no_more_than_an_eighth_of_its_width(budget: float) -> None:
+    plans = [
+        choose_bands(
+            (21, 13_780, width), 1, budget=int(budget * GIB), base=250 * MIB,
+            source_bytes=lambda rows: GIB // 8,
+        )
+        for width in (36_172, 289_376)
+    ]  # fmt: skip
+    for plan, rows in zip(plans, (512, 64), strict=True):
+        assert (plan.band_height, plan.rows, plan.ahead) == (1024, rows, 1)
+        assert plan.bands[-1] == (13_312, 13_780)
+        assert plan.projected_peak <= 1.5 * GIB
+    assert plans[0].projected_peak == plans[1].projected_peak
+
+
+@given(
+    st.tuples(st.integers(1, 65), st.integers(1, 20_000), st.integers(1, 500_000)),
+    st.sampled_from([1, 2]),
+    st.integers(6 * GIB, 96 * GIB),
+)
+def test_memory_that_is_of_no_use_is_not_taken(
+    shape: tuple[int, int, int], itemsize: int, budget: int
+) -> None:
+    for plan in (
+        choose_bands(shape, itemsize, budget=budget, base=0),
+        plan_split(shape, itemsize, part_width=10_000, budget=budget, base=0),
+    ):
+        few = min(16, shape[1])
+        assert plan.band_bytes <= max(ENOUGH, shape[0] * few * shape[2] * itemsize)
 
 
 def test_the_projected_peak_is_the_sum_of_its_terms() -> None:
@@ -44,10 +68,10 @@ def test_less_budget_means_lower_bands_and_every_plan_fits(budget: int) -> None:
 
 def test_with_too_little_for_two_bands_fewer_rows_are_collected_on_disk() -> None:
     two = choose_bands((21, 5000, 30_000), 1, budget=400 * MIB, base=100 * MIB)
-    assert (two.band_height, two.rows, two.collects) == (128, 128, False)
+    assert (two.band_height, two.rows, two.collects) == (512, 128, True)
     less = choose_bands((21, 5000, 30_000), 1, budget=two.projected_peak - 1, base=100 * MIB)
     assert less.collects
-    assert less.rows < 128 <= less.band_height
+    assert less.rows <= 128 <= less.band_height < 512
     assert less.band_bytes == 21 * less.rows * 30_000
 
 
