@@ -10,19 +10,26 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s5engine.model.owner import stop_inference
+from s5engine.store.band_tasks import current_client as current_client  # others find it here too
 
 if TYPE_CHECKING:
     import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
 
 Index = tuple[int, ...]
 
+#: What the step that runs the network is called in dask graphs and on the dashboard.
+PREDICT_STEP = "predict-tiles"
+#: Of a device, for each task: one runs there, and the next one is at hand when it ends.
+_SHARE_OF_GPU = 0.5
 #: Blocks in one group, at least; where there are many workers each gets two.
 GROUP = 16
 
 
 def compute_blocks(
-    array: da.Array, indices: Sequence[Index], done: Callable[[Index], None]
-) -> None:
+    array: da.Array, indices: Sequence[Index], done: Callable[[Index], None],
+    device: str | None = None,
+) -> None:  # fmt: skip
     """Compute some blocks of ``array`` for their effect, calling ``done`` after each.
 
     Runs on the current distributed client if there is one, else on the local scheduler. ``done``
@@ -36,13 +43,16 @@ def compute_blocks(
         The wanted blocks.
     done : callable
         Gets the index of each finished block.
+    device : str, optional
+        Where the network runs, if one does. On CUDA its tasks go to the workers that have the
+        resource ``GPU``, if there are such workers; all other tasks go anywhere.
     """
     most = group_size()[1]
     try:
         for start in range(0, len(indices), most):
             group = indices[start : start + most]
             near = _culled(array, group)
-            _compute_group({index: near.blocks[index] for index in group}, done)
+            _compute_group({index: near.blocks[index] for index in group}, done, device)
     except BaseException:
         # Ctrl-C among them: what is at work in other threads ends after its present batch.
         stop_inference()
@@ -73,7 +83,9 @@ def _culled(array: da.Array, indices: Sequence[Index]) -> da.Array:
     return da.Array(graph, array.name, array.chunks, dtype=array.dtype, meta=array._meta)
 
 
-def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None]) -> None:
+def _compute_group(
+    pieces: dict[Index, da.Array], done: Callable[[Index], None], device: str | None
+) -> None:
     """Compute one group, each block given as an array of its own."""
     import dask
 
@@ -81,7 +93,8 @@ def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None])
     if client is not None:
         from distributed import as_completed
 
-        steps = [_named_steps(piece) for piece in pieces.values()]
+        resources = needed_resources(client, device)
+        steps = [_named_steps(piece, resources) for piece in pieces.values()]
         computing = client.compute(steps, optimize_graph=False)
         places = {future.key: index for future, index in zip(computing, pieces, strict=True)}
         waiting = as_completed(computing)
@@ -105,11 +118,27 @@ def _compute_group(pieces: dict[Index, da.Array], done: Callable[[Index], None])
     )
 
 
-def _named_steps(piece: da.Array) -> da.Array:
+def needed_resources(client: Any, device: str | None) -> dict[str, float]:
+    """Return what a task that runs the network asks of a worker; nothing where none has it.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    device : str or None
+        Such as ``"cuda:0"``.
+    """
+    if not str(device).startswith("cuda"):
+        return {}
+    known = client.scheduler_info(n_workers=-1)["workers"].values()
+    there = any(worker["resources"].get("GPU") for worker in known)
+    return {"GPU": _SHARE_OF_GPU} if there else {}
+
+
+def _named_steps(piece: da.Array, resources: dict[str, float]) -> da.Array:
     """Return the block's graph, culled and with its blockwise layers merged, but not its chains.
 
     Merging chains of tasks would give each a name made of all of theirs, and a dashboard on which
-    no step of the line can be recognized.
+    no step of the line can be recognized. Nor would what a task asks of a worker survive it.
     """
     import dask.array as da
     from dask.blockwise import optimize_blockwise
@@ -117,7 +146,45 @@ def _named_steps(piece: da.Array) -> da.Array:
 
     keys = list(flatten(piece.__dask_keys__()))
     graph = optimize_blockwise(piece.dask, keys=keys).cull(set(keys))
+    if resources:
+        graph = _pinned(graph, piece.name, resources)
     return da.Array(graph, piece.name, piece.chunks, dtype=piece.dtype, meta=piece._meta)
+
+
+def _pinned(graph: HighLevelGraph, name: str, resources: dict[str, float]) -> HighLevelGraph:
+    """Return the graph with the tasks that run the network in a layer of their own, which asks.
+
+    What they need is a layer below, what needs them one above.
+    """
+    from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+    tasks, needs = graph.to_dict(), graph.get_all_dependencies()
+    running = {key for key in tasks if _step(key).startswith(f"{PREDICT_STEP}-")}
+    below: set[Any] = set()
+    todo = [need for key in running for need in needs[key]]
+    while todo:
+        key = todo.pop()
+        if key not in below:
+            below.add(key)
+            todo.extend(needs[key])
+    parts = {
+        f"below-{name}": below - running, f"network-{name}": running,
+        name: {*tasks} - running - below,
+    }  # fmt: skip
+    layers = {
+        layer: MaterializedLayer(
+            {key: tasks[key] for key in keys},
+            annotations={"resources": resources} if keys is running else None,
+        )
+        for layer, keys in parts.items()
+    }
+    names = list(parts)
+    return HighLevelGraph(layers, {layer: set(names[:n]) for n, layer in enumerate(names)})
+
+
+def _step(key: Any) -> str:
+    """Return the first part of a task's key: what its array is called."""
+    return str(key[0] if isinstance(key, tuple) else key)
 
 
 def _then(block: Any, done: Callable[[Index], None], index: Index) -> Any:
@@ -125,17 +192,3 @@ def _then(block: Any, done: Callable[[Index], None], index: Index) -> Any:
     if block.size:
         done(index)
     return block
-
-
-def current_client() -> Any:
-    """Return the distributed client that dask would use now, or None."""
-    import sys
-
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import get_client
-
-    try:
-        return get_client()
-    except ValueError:
-        return None

@@ -17,6 +17,7 @@ from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
+from s5engine.infer.execute import PREDICT_STEP
 from s5engine.infer.fit import plan_memory
 from s5engine.infer.memory import BLOCK_SIZES
 from s5engine.infer.taper import Taper, taper_weights
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 #: What a map shows: the mean over the views of test-time augmentation, or their disagreement.
 Statistic = Literal["mean", "spread"]
 
-#: What the step that runs the network is called in dask graphs and on the dashboard.
-PREDICT_STEP = "predict-tiles"
-#: And the one that blends.
+#: What the step that blends is called in dask graphs and on the dashboard.
 BLEND_STEP = "blend"
 
 

@@ -38,12 +38,16 @@ class BlockWriter:
     array : zarr Array
         Same shape; each block of ``data`` is whole chunks of it.
     journal : Journal
+    device : str, optional
+        Where the network runs, if this step runs it.
     """
 
-    def __init__(self, step: str, data: da.Array, array: Any, journal: Journal) -> None:
+    def __init__(
+        self, step: str, data: da.Array, array: Any, journal: Journal, device: str | None = None
+    ) -> None:
         from dask.base import tokenize
 
-        self.step, self.array, self._journal = step, array, journal
+        self.step, self.array, self._journal, self._device = step, array, journal, device
         self._lazy = data.map_blocks(
             _write_block,
             target=array,
@@ -65,7 +69,7 @@ class BlockWriter:
             self._journal.finish(self._unit(index))
             done(index)
 
-        compute_blocks(self._lazy, indices, finished)
+        compute_blocks(self._lazy, indices, finished, self._device)
 
     def _unit(self, index: Index) -> str:
         return f"{self.step} {index[1]} {index[2]}"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.geometry import TileAxis
-from s5engine.infer.execute import Index
-from s5engine.infer.graph import BLEND_STEP, PREDICT_STEP, tiles_array
+from s5engine.infer.execute import PREDICT_STEP, Index
+from s5engine.infer.graph import BLEND_STEP, tiles_array
 from s5engine.infer.tiles import STATISTICS
 
 if TYPE_CHECKING:

@@ -55,7 +55,8 @@ class Turns:
         self._predict: BlockWriter | None = None
         if tiles is not None:
             stored = create_tiles(tiles, folder / "tiles.zarr", dtype)
-            self._predict = BlockWriter("predict", tiles.data, stored, journal)
+            device = tiles.attrs.get("device")
+            self._predict = BlockWriter("predict", tiles.data, stored, journal, device)
             ink = replace_tiles(ink, tiles, stored)
         self._store = folder / "ink.zarr"
         array, blocks = create_ink(ink, self._store, dtype)
