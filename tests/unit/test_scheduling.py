@@ -132,6 +132,27 @@ def test_processes_give_the_same_bits_and_names_that_can_be_read(
     assert "workers: 2 with 1 threads each" in said
 
 
+def test_workers_keep_the_memory_that_comes_and_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    cloudpickle.register_pickle_by_value(__import__(__name__))
+    with s5.cluster("processes", workers=1, budget="6 GiB", dashboard=False) as found:
+        assert found.client is not None
+        faults = found.client.run(_page_faults)
+    # Arrays of 1 MiB are 256 pages each; mapped anew every time they would be 25,600 faults.
+    assert max(faults.values()) < 5_000
+    assert found.dashboard is None
+    assert "dashboard" not in capsys.readouterr().err
+
+
+def _page_faults() -> int:
+    """Return the page faults of using an array a hundred times over; runs in a worker."""
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(100):
+        np.ones(2**20, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def _models_loaded() -> int:
     """Return how many networks this worker has loaded; runs there."""
     from s5engine.model import ink_model
