@@ -8,7 +8,7 @@ second take the tiles of their neighbours above and to the left that reach into 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,14 @@ from s5engine.infer.execute import PREDICT_STEP
 from s5engine.infer.fit import plan_memory
 from s5engine.infer.memory import BLOCK_SIZES
 from s5engine.infer.taper import Taper, taper_weights
+from s5engine.infer.tile_array import (
+    Statistic,
+    check_tiles,
+    grid_of,
+    one_statistic,
+    provenance,
+    tiles_array,
+)
 from s5engine.infer.tiles import STATISTICS, TileTask, predict_block
 from s5engine.infer.tta import views
 
@@ -30,9 +38,6 @@ if TYPE_CHECKING:
 
     from s5engine.model.ink_model import InkModel
 
-
-#: What a map shows: the mean over the views of test-time augmentation, or their disagreement.
-Statistic = Literal["mean", "spread"]
 
 #: What the step that blends is called in dask graphs and on the dashboard.
 BLEND_STEP = "blend"
@@ -175,7 +180,7 @@ def predict_tiles(
         # Named only where it is asked for: without it, graphs keep the names that they had.
         **({"spread": True} if spread else {}),
     )  # fmt: skip
-    attrs = _provenance(volume, model) | _grid(task, windows, mask) | {
+    attrs = provenance(volume, model) | grid_of(task, windows, mask) | {
         "y0": int(volume.y[0]), "x0": int(volume.x[0]),
         "budget": resolve_budget(budget), "threads": memory.threads,
     }  # fmt: skip
@@ -213,8 +218,8 @@ def blend(
     import dask.array as da
     import xarray as xr
 
-    tiles = _one_statistic(tiles, statistic)
-    _check_tiles(tiles)
+    tiles = one_statistic(tiles, statistic)
+    check_tiles(tiles)
     attrs = dict(tiles.attrs)
     axis_y, axis_x = (
         TileAxis(attrs[side], attrs["tile"], attrs["stride"], attrs["edge"])
@@ -258,40 +263,6 @@ def blend(
     )
 
 
-def _one_statistic(tiles: xr.DataArray, statistic: str | None) -> xr.DataArray:
-    """Return the tiles with the wanted statistic alone; tiles that hold one are checked."""
-    if statistic not in (None, *STATISTICS):
-        raise InvalidArgumentError(f'statistic is "mean" or "spread", not {statistic!r}.')
-    if "statistic" in getattr(tiles, "dims", ()):
-        return pick_statistic(tiles, statistic or STATISTICS[0])
-    held = getattr(tiles, "attrs", {}).get("statistic", STATISTICS[0])
-    if statistic not in (None, held):
-        raise InvalidArgumentError(
-            f"These tiles hold the {held}, not the {statistic}.",
-            "Blend Run.spread for the spread and Run.tiles for the ink; runs have a spread if they "
-            "were predicted with spread=True.",
-        )
-    return tiles
-
-
-def pick_statistic(tiles: xr.DataArray, statistic: str) -> xr.DataArray:
-    """Return the mean or the spread of tiles that hold both; the spread says so in ``attrs``."""
-    picked = tiles.isel(statistic=STATISTICS.index(statistic), drop=True)
-    return picked if statistic == STATISTICS[0] else picked.assign_attrs(statistic=statistic)
-
-
-def _check_tiles(tiles: xr.DataArray) -> None:
-    """Refuse what cannot be tile predictions: other dims, or no grid in ``attrs``."""
-    wanted = ("window", "tile_y", "tile_x", "v", "u")
-    grid = ("height", "width", "tile", "stride", "edge", "y0", "x0")
-    if getattr(tiles, "dims", None) != wanted or any(name not in tiles.attrs for name in grid):
-        raise InvalidArgumentError(
-            f"Tile predictions have the dims {wanted}, and their grid in attrs.",
-            "Blend what predict_tiles returns or run.tiles; choose windows with a list: "
-            "tiles.sel(window=[3]).",
-        )
-
-
 def _with_halo(array: da.Array, before: tuple[int, int], after: tuple[int, int]) -> da.Array:
     """Return the blocks with neighbours' borders along the two grid axes.
 
@@ -313,60 +284,3 @@ def _stored_step(tiles: xr.DataArray, dim: str, axis: TileAxis) -> int:
     if tiles.chunks is None:
         return axis.block_step(BLOCK_SIZES[0])
     return axis.block_step(tiles.chunksizes[dim][0] * axis.stride)
-
-
-def tiles_array(data: Any, attrs: dict[str, Any], axes: Sequence[TileAxis]) -> xr.DataArray:
-    """Return tile predictions with their coordinates."""
-    import xarray as xr
-
-    both = len(data.shape) == 6
-    return xr.DataArray(
-        data,
-        dims=("window", "tile_y", "tile_x", "v", "u", *(["statistic"] if both else [])),
-        coords=({"statistic": list(STATISTICS)} if both else {})
-        | {
-            "window": attrs["windows"],
-            "tile_y": attrs["y0"] + axes[0].origins,
-            "tile_x": attrs["x0"] + axes[1].origins,
-        },
-        name="tiles",
-        attrs=attrs,
-    )
-
-
-def _grid(task: TileTask, windows: Sequence[int], mask: Mask) -> dict[str, Any]:
-    """Return what the tile predictions must say of themselves to be blended, or made again."""
-    return {
-        "windows": [int(w) for w in windows],
-        "tile": task.model.tile,
-        "reduction": task.model.reduction,
-        "stride": task.y.stride,
-        "edge": task.y.edge,
-        "tta": task.tta,
-        "batch": task.batch,
-        "mask": _mask_token(mask),
-        "block": [task.step_y, task.step_x],
-        "height": task.y.length,
-        "width": task.x.length,
-    }
-
-
-def _mask_token(mask: Mask) -> str | None:
-    """Return what tells one papyrus mask from another in a run's record."""
-    from dask.base import tokenize
-
-    if mask is None:
-        return None
-    values: Any = getattr(mask, "data", mask) if not isinstance(mask, np.ndarray) else mask
-    name = getattr(values, "name", None)
-    return str(name) if name else str(tokenize(values))
-
-
-def _provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
-    """Return what the ink should remember of where it comes from."""
-    names = ("segment", "source", "fingerprint", "contrast", "limits", "part")
-    kept = {name: volume.attrs[name] for name in names if name in volume.attrs}
-    return kept | {
-        "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
-        "precision": model.precision, "backend": model.backend,
-    }  # fmt: skip

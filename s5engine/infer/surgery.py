@@ -12,7 +12,8 @@ import numpy as np
 
 from s5engine.geometry import TileAxis
 from s5engine.infer.execute import PREDICT_STEP, Index
-from s5engine.infer.graph import BLEND_STEP, tiles_array
+from s5engine.infer.graph import BLEND_STEP
+from s5engine.infer.tile_array import tiles_array
 from s5engine.infer.tiles import STATISTICS
 
 if TYPE_CHECKING:
