@@ -6,17 +6,27 @@ import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from s5engine.cli_arguments import address_of, box_of, numbers, prediction
-from s5engine.cli_options import in_threads, scheduled
+from s5engine.cli_options import (
+    Backend,
+    Budget,
+    Checkpoint,
+    Crop,
+    Device,
+    Fresh,
+    Out,
+    Precision,
+    Trust,
+    in_threads,
+    scheduled,
+)
 from s5engine.cli_plan import planning_group
+from s5engine.cli_training import relabel, tiles, train
 from s5engine.errors import InvalidArgumentError, S5Error
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="s5",
@@ -25,26 +35,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Budget = Annotated[
-    str | None, typer.Option(help='Memory to stay within, e.g. "8 GiB". [default: 60 % of it]')
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Start afresh instead of going on.")]
-Crop = Annotated[
-    str | None, typer.Option(help="y0,y1,x0,x1 in segment pixels, half-open, e.g. 0,3100,0,6100.")
-]
-Checkpoint = Annotated[Path, typer.Option(help="A 2025 Lightning .ckpt, or one of this package.")]
-Device = Annotated[
-    str | None, typer.Option(help="cuda, mps or cpu. [default: the first of them that is there]")
-]
-Precision = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
-Backend = Annotated[
-    str, typer.Option(help="On a CPU: torch, openvino, or auto: the one that is faster here.")
-]
-Trust = Annotated[
-    bool, typer.Option("--trust", help="Unpickle any class in the checkpoint. It can run code.")
-]
 
 #: Exit status after Ctrl-C.
 _INTERRUPTED = 130
@@ -248,62 +238,8 @@ def infer(
     typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
 
 
-@app.command()
-def train(
-    tileset: Annotated[Path, typer.Argument(help="A packed tileset, see `s5 tiles`.")],
-    settings: Annotated[
-        Path | None, typer.Argument(help="TOML with other settings than those of 2025.")
-    ] = None,
-    out: Out = Path("out/train"),
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Fine-tune from these weights, with a fresh optimizer.")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the tiles.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Tiles per step.")] = None,
-    windows: Annotated[
-        str | None, typer.Option(help="First layer of each layer window, e.g. 3-5.")
-    ] = None,
-    device: Device = None,
-    fresh: Fresh = False,
-) -> None:
-    """Train a network on a tileset, resumable; print its best checkpoint."""
-    import s5engine as s5
-    from s5engine.train.settings import read_train_settings
-
-    given = {"epochs": epochs, "batch": batch, "windows": numbers(windows)}
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    best = s5.train(
-        s5.open_tileset(tileset), out, checkpoint=checkpoint, device=device, resume=not fresh,
-        settings=None if settings is None else read_train_settings(settings), **chosen,
-    )  # fmt: skip
-    typer.echo(best)
-
-
-@app.command()
-@scheduled
-def tiles(
-    volume: Annotated[str, typer.Argument(help="A store, folder or address of layers.")],
-    labels: Annotated[
-        Path, typer.Argument(help="Folder of folders <segment>_<NN> with label.png, ignore.png.")
-    ],
-    store: Annotated[Path, typer.Argument(help="The tileset to write.")],
-    tile: Annotated[int, typer.Option(help="Side of a tile, px.")] = 128,
-    stride: Annotated[int, typer.Option(help="Step between tiles, px.")] = 64,
-    layers: Annotated[str | None, typer.Option(help="Layer numbers, e.g. 4-19.")] = None,
-    budget: Budget = None,
-    fresh: Fresh = False,
-) -> None:
-    """Find the tiles to train on and copy them, resumable; contrast is applied if it was not."""
-    import s5engine as s5
-
-    plain = s5.open_volume(address_of(volume))
-    papyrus = None if plain.attrs.get("contrast") else s5.parts(s5.papyrus_mask(plain))
-    contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
-    made = s5.build_tileset(
-        s5.parts(s5.to_uint8(contrasted)), labels, store, tile=tile, stride=stride,
-        layers=numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
-    )  # fmt: skip
-    typer.echo(made.store)
+app.command()(train)
+app.command()(tiles)
 
 
 @app.command()
@@ -331,35 +267,7 @@ def composite(
     typer.echo(s5.write_picture(picture, out))
 
 
-@app.command()
-@scheduled
-def relabel(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, best one made with --spread.")],
-    part: Annotated[Path, typer.Argument(help="Folder of label.png, ignore.png, mask.png.")],
-    out: Out = Path("out/relabel"),
-    ink_above: Annotated[float, typer.Option(help="Surely ink from here on, 0…1.")] = 0.6,
-    blank_below: Annotated[float, typer.Option(help="Surely blank up to here, 0…1.")] = 0.3,
-    max_spread: Annotated[
-        float, typer.Option(help="Windows and views may disagree by this, 0…0.5.")
-    ] = 0.2,
-    drawn: Annotated[
-        Literal["keep", "question"],
-        typer.Option(help="Drawn ink that looks blank: keep it, or move it to the ignore mask."),
-    ] = "keep",
-    threshold: Annotated[int, typer.Option(help="Gray value of the files that counts as 1.")] = 255,
-    margin: Annotated[
-        int, typer.Option(help="Pixels around drawn ink where the drawn outline is believed.")
-    ] = 0,
-) -> None:
-    """Propose a label and an ignore mask from a run, for the next round of training."""
-    import s5engine as s5
-
-    report = s5.relabel(
-        run, part, out, ink_above=ink_above, blank_below=blank_below,
-        max_spread=max_spread, drawn=drawn, threshold=threshold, margin=margin,
-    )  # fmt: skip
-    for path in (report.label, report.ignore, report.changes, report.record, *report.backups):
-        typer.echo(path)
+app.command()(relabel)
 
 
 @app.command()

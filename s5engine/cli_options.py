@@ -1,15 +1,36 @@
-"""Options that several verbs share: where dask works, and all of another verb's."""
+"""Options that several verbs share: what they are called, where dask works, and another verb's."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 Verb = Callable[..., None]
+
+Budget = Annotated[
+    str | None, typer.Option(help='Memory to stay within, e.g. "8 GiB". [default: 60 % of it]')
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Start afresh instead of going on.")]
+Crop = Annotated[
+    str | None, typer.Option(help="y0,y1,x0,x1 in segment pixels, half-open, e.g. 0,3100,0,6100.")
+]
+Checkpoint = Annotated[Path, typer.Option(help="A 2025 Lightning .ckpt, or one of this package.")]
+Device = Annotated[
+    str | None, typer.Option(help="cuda, mps or cpu. [default: the first of them that is there]")
+]
+Precision = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
+Backend = Annotated[
+    str, typer.Option(help="On a CPU: torch, openvino, or auto: the one that is faster here.")
+]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Unpickle any class in the checkpoint. It can run code.")
+]
 
 
 def _option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
