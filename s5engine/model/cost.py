@@ -78,11 +78,11 @@ def _watch_rooms(network: nn.Module) -> dict[str, int]:
     return kept
 
 
-class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch: untyped
     """The most bytes that results of operations have held at one moment."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch: untyped
         self.peak = 0
         self._alive: dict[Any, int] = {}
 
@@ -93,6 +93,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
+                # torch does not type it.
                 reference: Any = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
                 self._alive[reference] = storage.nbytes()
         self._alive = {ref: size for ref, size in self._alive.items() if not ref.expired()}

@@ -28,6 +28,7 @@ _rooms = threading.local()
 
 
 def _is_built_in() -> bool:
+    # torch does not type it.
     there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     return there and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
 
@@ -46,6 +47,7 @@ def usable(x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
+        # torch does not type it.
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not torch.compiler.is_compiling()
     )

@@ -158,9 +158,9 @@ def _like(conv: ConvT, weight: Tensor, bias: Tensor | None) -> ConvT:
     new = type(conv)(
         weight.shape[1],
         weight.shape[0],
-        conv.kernel_size,  # type: ignore[arg-type]
-        stride=conv.stride,  # type: ignore[arg-type]
-        padding=conv.padding,  # type: ignore[arg-type]
+        conv.kernel_size,  # type: ignore[arg-type]  # three numbers, typed as any many
+        stride=conv.stride,  # type: ignore[arg-type]  # three numbers, typed as any many
+        padding=conv.padding,  # type: ignore[arg-type]  # three numbers, typed as any many
         bias=bias is not None,
         device="meta",
     )

@@ -185,7 +185,7 @@ class Encoder(nn.Module):
         stages = zip(self.patch_embeddings, self.block, self.layer_norm, strict=True)
         for embed, blocks, norm in stages:
             tokens, size = embed(x)  # (B, N, C)
-            for block in blocks:  # type: ignore[attr-defined]
+            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList in it
                 tokens = block(tokens, size)  # (B, N, C)
             x = to_map(norm(tokens), size).contiguous()  # (B, C, h, w)
             maps.append(x)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import MissingExtraError, StoreError
+from s5engine.errors import InvalidArgumentError, MissingExtraError, StoreError
 from s5engine.geometry import Box
 
 if TYPE_CHECKING:
@@ -27,6 +27,26 @@ BAND_BYTES = 256 * 2**20
 def is_remote(store: str | Path) -> bool:
     """Return whether ``store`` is an address instead of a path on this machine."""
     return "://" in str(store) and not str(store).startswith("file://")
+
+
+def on_this_machine(store: str | Path, what: str, fix: str = "") -> Path:
+    """Return the path of ``store``, absolute.
+
+    Parameters
+    ----------
+    store : str or Path
+        A path, or a ``file://`` address.
+    what, fix : str
+        What is said of an address: ``what`` has it as ``{}``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is the address of another machine.
+    """
+    if is_remote(store):
+        raise InvalidArgumentError(what.format(store), fix)
+    return Path(str(store).removeprefix("file://")).expanduser().absolute()
 
 
 def open_zarr_node(

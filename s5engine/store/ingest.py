@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
-from s5engine.errors import InvalidArgumentError, SourceChangedError
+from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
 from s5engine.store.band_tasks import Workers, asked_threads, find_workers
 from s5engine.store.create import (
@@ -20,7 +20,7 @@ from s5engine.store.create import (
     mark_complete,
     remove_strays,
 )
-from s5engine.store.files import is_remote
+from s5engine.store.files import on_this_machine
 from s5engine.store.ingest_plan import (
     bands_of,
     check_format,
@@ -162,12 +162,11 @@ def check_same(found: VolumeRecord, wanted: VolumeRecord, path: Path) -> None:
 
 
 def _target(store: str | Path) -> Path:
-    if is_remote(store):
-        raise InvalidArgumentError(
-            f"The store {store} is not on this machine; shards are only written to local disks.",
-            "Ingest into a local path and upload the folder when it is complete.",
-        )
-    return Path(str(store).removeprefix("file://")).expanduser().absolute()
+    return on_this_machine(
+        store,
+        "The store {} is not on this machine; shards are only written to local disks.",
+        "Ingest into a local path and upload the folder when it is complete.",
+    )
 
 
 def _fill(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import InvalidArgumentError, StoreError
-from s5engine.store.files import is_remote, open_zarr_node
+from s5engine.errors import StoreError
+from s5engine.store.files import on_this_machine, open_zarr_node
 from s5engine.store.halve import level_shapes
 from s5engine.store.ome import (
     KEY,
@@ -118,11 +118,9 @@ def resolve_store(store: str | Path) -> Path:
     InvalidArgumentError
         If it is an address.
     """
-    if is_remote(store):
-        raise InvalidArgumentError(
-            f"The store {store} is not on this machine; levels are only written to local disks."
-        )
-    path = Path(str(store).removeprefix("file://")).expanduser().absolute()
+    path = on_this_machine(
+        store, "The store {} is not on this machine; levels are only written to local disks."
+    )
     return path / "ink.zarr" if (path / "ink.zarr").is_dir() else path
 
 

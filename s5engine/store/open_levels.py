@@ -85,6 +85,7 @@ def _open_ink(group: zarr.Group) -> xr.DataArray:
 
     array: Any = group[INK]
     dims = ("window", "y", "x")
+    # zarr types it as array or group; these are arrays.
     places = {dim: np.asarray(group[dim][:]) for dim in dims if dim in group}  # type: ignore[index]
     data = da.from_array(array, chunks=array.chunks, inline_array=True)
     return xr.DataArray(data, dims=dims, coords=places, name=INK, attrs=dict(array.attrs))

@@ -274,6 +274,7 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
         trainer = lightning.Trainer(
             accelerator={"cuda": "gpu"}.get(job.device.type, job.device.type),
             devices=[job.device.index or 0] if job.device.type == "cuda" else 1,
+            # Lightning wants a literal; the table holds texts.
             precision=_LIGHTNING_PRECISION[job.precision],  # type: ignore[arg-type]
             max_epochs=s.epochs,
             gradient_clip_val=s.clip or None,

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
-from s5engine.store.files import is_remote
+from s5engine.store.files import on_this_machine
 from s5engine.train.labelled import (
     Parts,
     choose_layers,
@@ -275,11 +275,9 @@ def local_path(store: str | Path) -> Path:
     InvalidArgumentError
         If it is an address.
     """
-    if is_remote(store):
-        raise InvalidArgumentError(
-            f"The tileset {store} is not on this machine.", "Give a folder on a local disk."
-        )
-    return Path(str(store).removeprefix("file://")).expanduser().absolute()
+    return on_this_machine(
+        store, "The tileset {} is not on this machine.", "Give a folder on a local disk."
+    )
 
 
 def find_record(store: Path) -> dict[str, Any] | None:

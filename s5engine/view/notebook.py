@@ -35,7 +35,7 @@ def html(array: xr.DataArray) -> str:
     The middle layer, or the mean of the windows, of an array in memory or of stored chunks that
     hold few pixels; nothing is ever inferred, and a large array is not read.
     """
-    own = str(array._repr_html_())  # type: ignore[no-untyped-call]
+    own = str(array._repr_html_())  # type: ignore[no-untyped-call]  # xarray: untyped
     picture = thumbnail(array)
     if picture is None:
         return own

@@ -75,7 +75,7 @@ class Page:
         figures = [plot.figure for plot in self.plots]
         pictures = row(*figures, sizing_mode="stretch_both", spacing=2)
         stage = column(pictures, self.controls.readout, sizing_mode="stretch_both")
-        self.doc.template = style.template()  # type: ignore[assignment]
+        self.doc.template = style.template()  # type: ignore[assignment]  # bokeh takes it
         self.doc.title = f"{self.exhibit.segment} · s5 view"
         # What the page's script writes to must belong to the document, or nobody hears of it.
         self.x_range.tags = [self.screen, self.sketch.outbox]

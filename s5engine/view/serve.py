@@ -184,7 +184,7 @@ def _add_headers(application: Any, frames: str) -> None:
 
 
 def _with_headers(handler: Any, frames: str) -> Any:
-    class Page(handler):  # type: ignore[misc]
+    class Page(handler):  # type: ignore[misc]  # a class made at run time
         """The page, with its headers."""
 
         def set_default_headers(self) -> None:
