@@ -54,6 +54,11 @@ def test_a_queue_of_jobs(tmp_path: Path, volume: Path) -> None:
     ink = s5.open_run(tmp_path / "run").ink
     assert ink.window.values.tolist() == [3, 4, 5]
     assert np.isfinite(ink.values).all()
+    # What the job script says before it starts a worker is understood by a shell.
+    script = "\n".join([*slurm.JOB["job_script_prologue"], "env"])
+    said = subprocess.run(["bash", "-ec", script], capture_output=True, text=True, check=True)
+    assert f"OMP_NUM_THREADS={slurm.JOB['cores']}" in said.stdout.splitlines()
+    assert "MALLOC_TRIM_THRESHOLD_=67108864" in said.stdout.splitlines()
     # What SLURMCluster is asked for are arguments that dask-jobqueue documents.
     assert set(slurm.JOB) <= {
         "cores", "processes", "memory", "walltime", "queue", "job_script_prologue",
