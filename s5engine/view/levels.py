@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 Pixels = npt.NDArray[Any]
 
-#: Least side of a tile, in pixels of the level that is read, where its chunks are smaller.
-TILE = 512
+#: Least side of a tile, in pixels of the level that is read, where its chunks are smaller; and where
+#: a chunk holds many planes, of which all are decoded.
+TILE, DEEP_TILE, DEEP = 512, 256, 8
 #: A picture whose longer side is at most this needs no coarser level, px.
 COARSE_ENOUGH = 512
 
@@ -118,6 +119,7 @@ def levels_of(
 
 def _tile_side(unit: Sequence[int], further: int) -> tuple[int, int]:
     """Return a tile's side in pixels of the level: whole chunks, about `TILE` px or more."""
+    least = DEEP_TILE if unit[0] >= DEEP else TILE
     chunks = (min(int(size), 2 * TILE) for size in unit[1:])
-    read = [size * max(1, TILE // size) for size in chunks]
+    read = [size * max(1, least // size) for size in chunks]
     return max(1, read[0] // further), max(1, read[1] // further)

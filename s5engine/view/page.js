@@ -3,7 +3,10 @@ window.s5 = {
   models: null,
   view: { x: 0, y: 0, zoom: null },
   timer: null,
+  told: -1e9,
   pen: null,
+  asked: 0, // moves that were told to the server, and the last one that is all here
+  answered: 0,
 
   start(models) {
     this.models = models;
@@ -57,15 +60,20 @@ window.s5 = {
 
   moved() {
     if (this.timer != null) return;
+    const pause = Math.max(0, 40 - (performance.now() - this.told)); // the first one at once
     this.timer = setTimeout(() => {
       this.timer = null;
+      this.told = performance.now();
       const { screen, x_range, y_range, strokes } = this.models;
       const xs = [x_range.start, x_range.end].sort((a, b) => a - b);
       const ys = [y_range.start, y_range.end].sort((a, b) => a - b);
-      screen.data = { y0: [ys[0]], y1: [ys[1]], x0: [xs[0]], x1: [xs[1]], zoom: [this.view.zoom] };
+      screen.data = {
+        y0: [ys[0]], y1: [ys[1]], x0: [xs[0]], x1: [xs[1]], zoom: [this.view.zoom],
+        number: [++this.asked],
+      };
       this.widths();
       this.address();
-    }, 40);
+    }, pause);
   },
 
   // Colours, opacity, overlays and flip: the pixels are here already.
