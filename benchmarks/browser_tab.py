@@ -17,6 +17,8 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 SIZE = {"width": 1600, "height": 1000}
 #: The middle of the picture on the page: to its left are the controls.
 MIDDLE = (248 + (1600 - 248) / 2, 487)
+#: Between two moves, s.
+PAUSE = 0.5
 
 _READY = "window.s5 && s5.models && s5.asked > 0 && s5.asked === s5.answered"
 #: Notes when something was last touched.
@@ -124,4 +126,6 @@ class Tab:
         return int(self.page.evaluate("s5.asked"))
 
     def _drawn(self, before: int) -> float:
-        return float(self.page.evaluate(_DRAWN, before))
+        seconds = float(self.page.evaluate(_DRAWN, before))
+        self.page.wait_for_timeout(PAUSE * 1000)
+        return seconds

@@ -59,8 +59,7 @@ def _ink(volume: Any, windows: int) -> Any:
     share = (np.arange(4, dtype=np.float32) + 0.5) / 4
     for axis in (1, 2):
         below, above = (
-            np.take(coarse, range(first, coarse.shape[axis] - 1 + first), axis)
-            for first in (0, 1)
+            np.take(coarse, range(first, coarse.shape[axis] - 1 + first), axis) for first in (0, 1)
         )
         steps = [below * (1 - s) + above * s for s in share]
         joined = np.stack(steps, axis + 1)

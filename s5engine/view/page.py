@@ -133,9 +133,7 @@ class Page:
             widget.js_on_change("value", script("look()"))
         for widget in (controls.flip, controls.invert, *controls.overlays.values()):
             widget.js_on_change("active", script("look()"))
-        self.answered.js_on_change(
-            "data", CustomJS(code="s5.answered = cb_obj.data.number[0]")
-        )
+        self.answered.js_on_change("data", CustomJS(code="s5.answered = cb_obj.data.number[0]"))
         controls.mode.js_on_change("active", script("mode()"))
         controls.radius.js_on_change("value", script("widths()"))
         controls.whole.js_on_click(script("whole()"))

@@ -17,7 +17,7 @@ from s5engine.console import say
 from s5engine.errors import S5Error
 from s5engine.view.cache import TileCache
 from s5engine.view.pictures import Gray
-from s5engine.view.pixels import Wanted, assemble, missing, read_tile
+from s5engine.view.pixels import Wanted, assemble, missing, read_tiles, runs_of
 
 #: Threads that read.
 READERS = 2
@@ -118,8 +118,8 @@ class Painter:
         todo: dict[Future[None], str] = {}
         left = dict.fromkeys(wish, 0)
         for place, wanted in wish.items():
-            for tile in missing(wanted, self._cache):
-                todo[self._pool.submit(self._read, wanted, tile)] = place
+            for tile, count in runs_of(wanted, missing(wanted, self._cache)):
+                todo[self._pool.submit(self._read, wanted, tile, count)] = place
                 left[place] += 1
         for place in wish:
             if not left[place]:
@@ -153,6 +153,6 @@ class Painter:
             self._there[place] = wanted.key
         self._deliver(place, wanted, pixels)
 
-    def _read(self, wanted: Wanted, tile: tuple[int, int]) -> None:
+    def _read(self, wanted: Wanted, tile: tuple[int, int], count: int) -> None:
         if not self._overtaken:
-            read_tile(wanted, tile, self._cache)
+            read_tiles(wanted, tile, count, self._cache)
