@@ -34,7 +34,17 @@ window.s5 = {
   },
 
   show(x, y, zoom) {
+    this.view = { x, y, zoom };
+    this.place();
+    this.moved();
+  },
+
+  // Put the ranges where the view is, rounded as the address says it: who opens the address sees
+  // the same pixels.
+  place() {
     const { x_range, y_range, flip } = this.models;
+    const x = +this.view.x.toFixed(3), y = +this.view.y.toFixed(3);
+    const zoom = +this.view.zoom.toPrecision(6);
     const side = (flip.active ? -1 : 1) * this.size[0] / zoom / 2;
     const half = this.size[1] / zoom / 2;
     this.view = { x, y, zoom };
@@ -42,7 +52,6 @@ window.s5 = {
     x_range.setv({ start: x - side, end: x + side });
     y_range.setv({ start: y + half, end: y - half });
     this.setting = false;
-    this.moved();
   },
 
   // Somebody has moved or zoomed.
@@ -64,7 +73,8 @@ window.s5 = {
     this.timer = setTimeout(() => {
       this.timer = null;
       this.told = performance.now();
-      const { screen, x_range, y_range, strokes } = this.models;
+      this.place();
+      const { screen, x_range, y_range } = this.models;
       const xs = [x_range.start, x_range.end].sort((a, b) => a - b);
       const ys = [y_range.start, y_range.end].sort((a, b) => a - b);
       screen.data = {
@@ -101,7 +111,7 @@ window.s5 = {
     };
     if (!m.has_layers) delete words.layer;
     if (v.zoom != null)
-      Object.assign(words, { x: +v.x.toFixed(3), y: +v.y.toFixed(3), zoom: +v.zoom.toPrecision(6) });
+      Object.assign(words, { x: v.x, y: v.y, zoom: v.zoom });
     history.replaceState(null, "", "?" + new URLSearchParams(words));
   },
 

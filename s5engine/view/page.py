@@ -162,6 +162,7 @@ class Page:
             return
         y0, y1, x0, x1, zoom = (float(data[k][0]) for k in ("y0", "y1", "x0", "x1", "zoom"))
         self._seen, self._zoom = Seen(y0, y1, x0, x1), zoom
+        self.sketch.zoom = zoom
         self._number = int(data["number"][0])
         self.ask()
 
