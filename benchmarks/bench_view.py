@@ -1,152 +1,147 @@
-"""How long the viewer takes to open a whole segment and to answer a move.
-
-    python -m benchmarks.bench_view [FOLDER]
-
-A synthetic pyramid of 13,780 × 289,380 px (two windows of ink, 21 layers): the coarser levels, and
-a screenful of each finer one, are dense; the rest is not written. A real page in headless Chromium
-opens it and moves; each move goes where nothing was read before.
-"""
+"""How long the viewer takes to open a whole segment and to answer a move, in a real browser."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-from zarr.codecs import BloscCodec
+from benchmarks.browser_tab import Tab, open_browser
+from benchmarks.memory_watch import TreeWatch
+from benchmarks.record import MIB, ratio, spread
+from benchmarks.scratch import scratch
+from benchmarks.view_stores import write_stores
 
-from .common import write_result
-
-HEIGHT, WIDTH, LAYERS, WINDOWS = 13_780, 289_380, 21, 2
-#: Where a screenful of dense pixels lies, and how large it is at each level.
-CENTRE, DENSE = (6800, 144_000), (3072, 6144)
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--no-first-run", "--disable-component-update", "--disable-sync",
-         "--disable-quic"]  # fmt: skip
-MOVES = 12
-
-
-def write_pyramid(path: Path, planes: int, kind: str) -> None:
-    """Write an OME-Zarr pyramid, dense where the benchmark looks."""
-    group = zarr.create_group(path)
-    rng = np.random.default_rng(1)
-    noise = rng.normal(128, 20, (1024, 1024)).clip(0, 255)
-    datasets, number = [], 0
-    height, width = HEIGHT, WIDTH
-    while True:
-        depth = planes if kind == "u1" and number == 0 else 1
-        array = group.create_array(
-            str(number), shape=(planes, height, width), dtype=kind,
-            chunks=(depth, 128, 128) if kind == "u1" else (1, 512, 512),
-            shards=(depth, 1024, 1024) if kind == "u1" else None,
-            compressors=BloscCodec(cname="zstd", clevel=1, shuffle="noshuffle"), fill_value=0,
-        )  # fmt: skip
-        scale = [1.0, 2.0**number, 2.0**number]
-        datasets.append({"path": str(number), "coordinateTransformations": [
-            {"type": "scale", "scale": scale}]})  # fmt: skip
-        middle = [c >> number for c in CENTRE]
-        for y in _steps(middle[0], DENSE[0], height):
-            for x in _steps(middle[1], DENSE[1], width):
-                block = noise[: min(1024, height - y), : min(1024, width - x)]
-                values = block.astype("u1") if kind == "u1" else (block / 255).astype("f4")
-                array[:, y : y + 1024, x : x + 1024] = values[None]
-        if max(height, width) <= 1024:
-            break
-        number, height, width = number + 1, -(-height // 2), -(-width // 2)
-    group.attrs["ome"] = {"version": "0.5", "multiscales": [{
-        "axes": [{"name": n, "type": "space"} for n in "zyx"], "datasets": datasets}]}  # fmt: skip
+TITLE = "Opening and moving about a whole segment in the viewer"
+BENCH: dict[str, Any] = {
+    "height": 13_780, "width": 289_380, "layers": 21, "windows": 3, "budget": "4 GiB",
+    "zooms": [0.015, 0.06, 0.25, 1.0, 3.0], "moves": 4, "rounds": 3,
+}  # fmt: skip
+TINY: dict[str, Any] = {**BENCH, "height": 1100, "width": 1500, "layers": 4, "windows": 1,
+                        "zooms": [1.0], "moves": 1, "rounds": 1}  # fmt: skip
+#: Seconds in which the page is to open, and a move to be answered.
+OPEN, MOVE = 2.0, 0.3
+MISSING = (
+    "all layers of a chunk are decoded for one; a move that changes the level reads all that is on "
+    "the screen"
+)
 
 
-def _steps(middle: int, dense: int, length: int) -> range:
-    first = max(0, (middle - dense // 2) // 1024 * 1024)
-    return range(first, min(length, first + dense), 1024)
-
-
-def serve(folder: Path) -> tuple[subprocess.Popen[str], str]:
-    """Start `s5 view` and return its process and address."""
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, float, TreeWatch]]:
+    """Run `s5 view`; give its address, the seconds until it said so, and its memory."""
     command = [sys.executable, "-c", "from s5engine.cli import main; main()", "view",
-               str(folder / "surface.zarr"), "--no-open", "-o", str(folder / "saves")]  # fmt: skip
+               str(folder / "run"), str(folder / "volume.zarr"), "--no-open",
+               "-o", str(folder / "saves")]  # fmt: skip
+    started = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"http://\S+", line):
-            return process, found[0]
-    raise RuntimeError("s5 view has not started")
+    try:
+        with TreeWatch(process.pid) as watch:
+            for line in process.stderr or ():
+                if found := re.search(r"http://\S+", line):
+                    yield found[0], time.perf_counter() - started, watch
+                    return
+        raise RuntimeError("s5 view has not started")
+    finally:
+        process.terminate()
+        process.wait()
 
 
-#: Resolves when pixels have come to the page, and have been drawn.
-DRAWN = """() => new Promise((done) => {
-  const source = Bokeh.documents[0].get_model_by_name("surface");
-  const start = performance.now();
-  const came = () => requestAnimationFrame(() => requestAnimationFrame(
-    () => done(performance.now() - start)));
-  source.properties.data.change.connect(came);
-  MOVE
-})"""
+def look(browser: Any, folder: Path, zooms: list[float], moves: int, size: Any) -> dict[str, Any]:
+    """Open a fresh viewer and move about where nothing was read before; return seconds."""
+    found: dict[str, Any] = {}
+    with served(folder) as (url, found["start"], watch):
+        tab = Tab(browser)
+        found["open"] = tab.open(url)
+        again = Tab(browser)
+        found["open again"] = again.open(url)
+        again.close()
+        height, width = size
+        for number, zoom in enumerate(zooms):
+            reach = tab.reach(zoom)
+            # Far from where another zoom looks, and so that the way to the right is free.
+            x = width * (0.1 + 0.8 * number / len(zooms))
+            y = height / 2 if reach[0] > height else height * (0.2 + 0.6 * number / len(zooms))
+            found[f"jump {zoom:g}"] = [tab.jump(x, y, zoom)]
+            found[f"pan {zoom:g}"] = [tab.pan(0.5) for _ in range(moves)]
+            found[f"zoom {zoom:g}"] = [tab.wheel(-300) for _ in range(moves)]
+            found[f"zoom {zoom:g}"] += [tab.wheel(300) for _ in range(moves)]
+        found["drawn"] = tab.share_drawn()
+        tab.close()
+    found["peak"] = watch.peak
+    if found["drawn"] < 0.5:
+        raise AssertionError(f"only {found['drawn']:.2f} of the screen's pixels are not black")
+    return found
 
 
-def look(url: str) -> dict[str, Any]:
-    """Open the page and move about; return milliseconds."""
-    from playwright.sync_api import sync_playwright
-
-    path = os.environ.get("S5_CHROMIUM") or shutil.which("chromium")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        opened = []
-        for _ in range(5):
-            start = time.perf_counter()
-            page.goto(url)
-            page.wait_for_function(
-                "window.Bokeh && Bokeh.documents[0]"
-                " && Bokeh.documents[0].get_model_by_name('surface')?.data.image.length"
-            )
-            opened.append(round((time.perf_counter() - start) * 1000))
-        moves: dict[str, list[int]] = {}
-        for zoom in (0.06, 0.25, 1.0):
-            reach = 0.9 * 1300 / zoom
-            page.evaluate(f"s5.show({CENTRE[1]} - {reach * 1.5}, {CENTRE[0]}, {zoom})")
-            page.wait_for_timeout(1500)
-            times = []
-            for number in range(MOVES):
-                x = CENTRE[1] + reach * ((number % 4) - 1.5)
-                y = CENTRE[0] + (number // 4 - 1) * 600 / zoom
-                if abs(y - CENTRE[0]) > 6000:
-                    y = CENTRE[0]
-                move = f"s5.show({x + number}, {y}, {zoom})"
-                times.append(round(page.evaluate(DRAWN.replace("MOVE", move))))
-                page.wait_for_timeout(300)
-            moves[f"{zoom:g} screen px per pixel"] = times[1:]
-        browser.close()
-    return {"open_ms": opened, "move_ms": moves}
+def measure(
+    root: Path | None, *, height: int, width: int, layers: int, windows: int, budget: str,
+    zooms: list[float], moves: int, rounds: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure each round with a server and a page of its own."""
+    settings = {"height": height, "width": width, "layers": layers, "windows": windows,
+                "screen": "1600 × 1000", "rounds": rounds}  # fmt: skip
+    with scratch(root) as folder:
+        write_stores(folder, height=height, width=width, layers=layers, windows=windows,
+                     budget=budget)  # fmt: skip
+        with open_browser() as browser:
+            found = [look(browser, folder, zooms, moves, (height, width)) for _ in range(rounds)]
+    return {
+        "title": TITLE,
+        "settings": settings,
+        "cases": _cases(found),
+        "ratios": _bars(found),
+        "notes": [
+            "Every level has its true shape and every chunk that is looked at is decoded; equal "
+            "files are links to a few, so that they come from the system's cache, as on a second "
+            "look, not from a cold disk.",
+            "`start` is from the command to its address: Python and imports. `open` is from the "
+            "first request of the page to all its pixels drawn, in a browser that runs already; "
+            "`open again` is a second page of the same server. A move counts from its last event "
+            "(wheel, mouse, or call) until everything that it asked for is drawn, two frames after "
+            "the pixels came; half a second is between two moves. Browser and server share "
+            "the cores.",
+        ],
+    }  # fmt: skip
 
 
-def main(folder: str | None = None) -> Path:
-    """Measure, and write the result."""
-    with tempfile.TemporaryDirectory(prefix="s5-view-") as made:
-        place = Path(folder or made)
-        if not (place / "surface.zarr").exists():
-            write_pyramid(place / "surface.zarr", LAYERS, "u1")
-        process, url = serve(place)
-        try:
-            found = look(url)
-        finally:
-            process.terminate()
-            process.wait()
-    every = [t for times in found["move_ms"].values() for t in times]
-    summary = {"open_ms_median": statistics.median(found["open_ms"]),
-               "move_ms_median": statistics.median(every), "move_ms_worst": max(every)}  # fmt: skip
-    return write_result("view", {"segment": [HEIGHT, WIDTH], **summary, **found})
+def _cases(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one case for each thing that was timed."""
+    cases: list[dict[str, Any]] = [
+        {"name": name, "parameters": {}, "seconds": spread([one[name] for one in found])}
+        for name in ("start", "open", "open again")
+    ]
+    cases[0]["peak_mib"] = spread([one["peak"] / MIB for one in found], 0)
+    for name in found[0]:
+        kind, _, zoom = name.partition(" ")
+        if kind in ("jump", "pan", "zoom"):
+            times = [t for one in found for t in one[name]]
+            cases.append({"name": kind, "parameters": {"zoom": float(zoom)},
+                          "seconds": spread(times)})  # fmt: skip
+    return cases
 
 
-if __name__ == "__main__":
-    print(main(*sys.argv[1:]))
+def _bars(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is held to a bar: opening, and the slowest and the median move of each round."""
+    moves = [
+        sorted(t for name, times in one.items() if name.split()[0] in ("jump", "pan", "zoom")
+               for t in times)
+        for one in found
+    ]  # fmt: skip
+    limit = [MOVE] * len(found)
+    return [
+        ratio("open ÷ 2 s", [one["open"] for one in found], [OPEN] * len(found), bar=("<=", 1)),
+        ratio(
+            "slowest move ÷ 300 ms",
+            [times[-1] for times in moves],
+            limit,
+            bar=("<=", 1),
+            missing=MISSING,
+        ),
+        ratio("median move ÷ 300 ms", [times[len(times) // 2] for times in moves], limit),
+    ]

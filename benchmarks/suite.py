@@ -19,7 +19,7 @@ from benchmarks.common import RESULTS, write_result
 NAMES = (
     "ingest", "limit_ingest", "ingest_crop", "ingest_memory", "title", "inference", "tiles",
     "sliding_window", "tiff_store", "store", "limits", "overhead", "backend", "scaling",
-    "true_scale", "graph", "memory",
+    "true_scale", "graph", "memory", "view",
 )  # fmt: skip
 
 #: Only when it is asked for: it trains for half an hour.

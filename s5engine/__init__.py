@@ -6,8 +6,9 @@ computed until a product is written. Importing this package loads no heavy libra
 looked up when it is first used.
 """
 
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from s5engine.config import TitleSettings as TitleSettings
@@ -121,6 +122,7 @@ def __getattr__(name: str) -> object:
     """Import the module that holds a public name when the name is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _greet_notebook()
     home = import_module(f"{__name__}.{_HOMES[name]}")
     # One room can be called itself, see there.
     value: object = home if _HOMES[name] == name else getattr(home, name)
@@ -128,11 +130,29 @@ def __getattr__(name: str) -> object:
     return value
 
 
-def load_ipython_extension(shell: object) -> None:
+def load_ipython_extension(shell: Any) -> None:
     """Show our arrays with a thumbnail: what ``%load_ext s5engine`` in a notebook calls."""
-    from s5engine.view.notebook import register
+    formatter = shell.display_formatter.formatters["text/html"]
+    # By its name: neither xarray nor the viewer is imported before an array is shown.
+    formatter.for_type_by_name("xarray.core.dataarray", "DataArray", _show_array)
 
-    register(shell)
+
+def _show_array(array: Any) -> str:
+    from s5engine.view.notebook import html
+
+    return html(array)
+
+
+def _greet_notebook() -> None:
+    """Do so by itself where IPython is running already, once."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is not None and not _greeted:
+        _greeted.append(True)
+        load_ipython_extension(shell)
+
+
+_greeted: list[bool] = []
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 from s5engine.errors import StoreError
 from s5engine.infer.execute import Index, compute_blocks
 from s5engine.store.create import remove_strays
+from s5engine.store.origins import remember
 from s5engine.store.progress import Journal
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def open_stored(path: Path, name: str) -> xr.DataArray:
             'Write it again with "zarr" among the formats.',
         )
     array: xr.DataArray = xr.open_zarr(path, consolidated=False, chunks={})[name]
-    return array
+    return remember(array, path)
 
 
 def plain_value(value: Any) -> Any:

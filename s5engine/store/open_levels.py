@@ -12,6 +12,7 @@ from s5engine.store.files import is_remote, open_zarr_node
 from s5engine.store.halve import centres
 from s5engine.store.levels import INK, INK_LEVELS, LEVEL_BLOCK
 from s5engine.store.ome import Level, level_zero, read_levels, read_record
+from s5engine.store.origins import remember
 from s5engine.store.volume import lazy_layers, open_volume
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def open_pyramid(
     node = open_zarr_node(place, storage_options)
     names: tuple[str, ...] = ("z", "y", "x")
     if isinstance(node, zarr.Group) and INK in node:
-        full = _open_ink(node)
+        full = remember(_open_ink(node), place)
     else:
         full = open_volume(place, storage_options=storage_options, partial=partial)
         told = level_zero(dict(node.attrs)) if isinstance(node, zarr.Group) else None

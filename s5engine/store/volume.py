@@ -62,7 +62,9 @@ def open_volume(
 
     node = open_zarr_node(store, storage_options)
     if node is not None:
-        return _from_zarr(node, str(store), partial=partial)
+        from s5engine.store.origins import remember
+
+        return remember(_from_zarr(node, str(store), partial=partial), store)
     if "://" not in str(store):
         if not Path(store).exists():
             raise StoreError(

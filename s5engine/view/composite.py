@@ -69,7 +69,7 @@ def composite(
             f"reduce is between 1 and the ink's shorter side {min(ink.shape[1:])}, not {reduce!r}."
         )
     planes = ink.data if hasattr(ink, "data") and not isinstance(ink, np.ndarray) else ink
-    picture = _reduced(planes, _scales(planes), method, reduce)
+    picture = _reduced(planes, window_scales(planes), method, reduce)
     if flip:
         picture = picture[:, ::-1]
     picture = np.where(picture < 1, np.minimum(picture * np.float32(boost), 1), picture)
@@ -82,7 +82,7 @@ def to_gray(picture: np.ndarray) -> np.ndarray:
     return gray
 
 
-def _scales(planes: Any) -> np.ndarray:
+def window_scales(planes: Any) -> np.ndarray:
     """Return what each window is divided by: its maximum where that exceeds 1."""
     peaks = np.zeros(planes.shape[0], np.float32)
     for rows, columns in _squares(planes.shape[1:]):

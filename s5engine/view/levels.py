@@ -20,6 +20,8 @@ Pixels = npt.NDArray[Any]
 
 #: Least side of a tile, in pixels of the level that is read, where its chunks are smaller.
 TILE = 512
+#: The same where a chunk holds so many planes or more, because all of them are decoded.
+DEEP_TILE, DEEP = 256, 8
 #: A picture whose longer side is at most this needs no coarser level, px.
 COARSE_ENOUGH = 512
 
@@ -59,18 +61,20 @@ class Level:
         height, width = self.data.shape[1:]
         return -(-height // self.further), -(-width // self.further)
 
-    def read(self, planes: slice, tile: tuple[int, int]) -> Pixels:
-        """Return one tile (plane, y, x) of some planes, in the stored type or averaged as float32.
+    def read(self, planes: slice, tile: tuple[int, int], count: int = 1) -> Pixels:
+        """Return tiles (plane, y, x) of some planes, in the stored type or averaged as float32.
 
         Parameters
         ----------
         planes : slice
         tile : (row, column)
             Of the grid of tiles.
+        count : int
+            So many tiles from there to the right: one long read is faster than several short ones.
         """
         spans = [
-            slice(index * side * self.further, (index + 1) * side * self.further)
-            for index, side in zip(tile, self.side, strict=True)
+            slice(index * side * self.further, (index + length) * side * self.further)
+            for index, length, side in zip(tile, (1, count), self.side, strict=True)
         ]
         block = np.asarray(self.data[(planes, *spans)].compute(scheduler="synchronous"))
         return block if self.further == 1 else block_mean(block, self.further)
@@ -118,6 +122,7 @@ def levels_of(
 
 def _tile_side(unit: Sequence[int], further: int) -> tuple[int, int]:
     """Return a tile's side in pixels of the level: whole chunks, about `TILE` px or more."""
+    least = DEEP_TILE if unit[0] >= DEEP else TILE
     chunks = (min(int(size), 2 * TILE) for size in unit[1:])
-    read = [size * max(1, TILE // size) for size in chunks]
+    read = [size * max(1, least // size) for size in chunks]
     return max(1, read[0] // further), max(1, read[1] // further)

@@ -168,9 +168,9 @@ class MaskPicture:
         """Return "": there is one."""
         return ""
 
-    def read(self, level: int, tile: Tile, choice: str) -> Pixels:
-        """Return a tile, 0…255: how much of a pixel the mask covers."""
-        block = self.levels[level].read(slice(None), tile)
+    def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Pixels:
+        """Return tiles, 0…255: how much of a pixel the mask covers."""
+        block = self.levels[level].read(slice(None), tile, count)
         return block.astype(np.uint8, copy=False)
 
     def show(self, kept: npt.NDArray[Any], level: int, choice: str) -> Gray:

@@ -1,18 +1,22 @@
 """A thumbnail above xarray's own text, wherever a notebook shows one of our arrays.
 
-``%load_ext s5engine`` switches it on. IPython asks its HTML formatter for a function that is
-registered for a type before it asks the object itself, so nothing of xarray is changed.
+The first use of a public name in a running IPython switches it on, as ``%load_ext s5engine`` does.
+IPython asks its HTML formatter for a function that is registered for a type before it asks the
+object itself, so nothing of xarray is changed; other arrays look as before.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s5engine.view.shrink import shrink
+from s5engine.errors import S5Error
+from s5engine.store.open_levels import open_pyramid
+from s5engine.store.origins import store_of
+from s5engine.view.shrink import pick_level, shrink
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,18 +26,11 @@ SIDE, MOST_PIXELS = 480, 2**22
 _DIMS = (("layer", "y", "x"), ("window", "y", "x"))
 
 
-def register(shell: Any) -> None:
-    """Let an IPython shell show DataArrays of ours with a thumbnail."""
-    import xarray
-
-    shell.display_formatter.formatters["text/html"].for_type(xarray.DataArray, html)
-
-
 def html(array: xr.DataArray) -> str:
     """Return xarray's own HTML, under a thumbnail if one is cheap.
 
-    The middle layer, or the mean of the windows, of an array in memory or of stored chunks that
-    hold few pixels; nothing is ever inferred, and a large array is not read.
+    The middle layer, or the mean of the windows, of an array in memory or of a store's pixels; of
+    a large one, from its pyramid. Nothing is ever computed but that.
     """
     own = str(array._repr_html_())  # type: ignore[no-untyped-call]  # xarray: untyped
     picture = thumbnail(array)
@@ -51,21 +48,43 @@ def thumbnail(array: xr.DataArray) -> np.ndarray | None:
     """Return an 8-bit gray thumbnail (y, x); None if it is not one of ours, or is not cheap."""
     if array.dims not in _DIMS or 0 in array.shape or array.dtype.kind not in "uf":
         return None
-    planes = array if array.dims[0] == "window" else array[[len(array) // 2]]
-    if not _is_cheap(array, planes.size):
+    try:
+        small = _small(array)
+    except (S5Error, OSError, KeyError, ValueError):
+        return None  # the store has gone or changed: xarray's own text says enough
+    if small is None:
+        return None
+    planes = small if small.dims[0] == "window" else small[[len(small) // 2]]
+    if planes.size > MOST_PIXELS:
         return None
     top = np.iinfo(array.dtype).max if array.dtype.kind == "u" else 1
-    small = shrink(planes, SIDE).mean(axis=0) / top
-    gray: np.ndarray = (np.clip(np.nan_to_num(small), 0, 1) * 255).astype(np.uint8)
+    picture = shrink(planes, SIDE).mean(axis=0) / top
+    gray: np.ndarray = (np.clip(np.nan_to_num(picture), 0, 1) * 255).astype(np.uint8)
     return gray
 
 
-def _is_cheap(array: xr.DataArray, pixels: int) -> bool:
-    """Return whether few pixels are needed, and they are in memory or stored: no step computes."""
-    if pixels > MOST_PIXELS:
-        return False
+def _small(array: xr.DataArray) -> xr.DataArray | None:
+    """Return the array itself or the same pixels in a coarser level; None if they are computed."""
     if array.chunks is None:
-        return True
-    names = {str(name) for name in array.data.dask.layers}
-    stored = ("array-", "from-zarr", "from_array", "getitem", "open_dataset", "xarray-")
-    return array.size <= 16 * MOST_PIXELS and all(name.startswith(stored) for name in names)
+        return array
+    store = store_of(array)
+    if store is None:
+        return None
+    if array.size <= MOST_PIXELS:
+        return array
+    return pick_level([_same_place(level, array) for level in open_pyramid(store, partial=True)],
+                      SIDE)  # fmt: skip
+
+
+def _same_place(level: xr.DataArray, array: xr.DataArray) -> xr.DataArray:
+    """Return what of a level lies where the array does; an array with gaps is shown without."""
+    picked = level
+    for dim in ("y", "x"):
+        values = array[dim].values
+        low, high = sorted((float(values[0]), float(values[-1])))
+        half = float(level.attrs["reduction"]) / 2
+        inside = (level[dim].values >= low - half) & (level[dim].values <= high + half)
+        picked = picked.isel({dim: np.flatnonzero(inside)})
+        if values[0] > values[-1]:
+            picked = picked.isel({dim: slice(None, None, -1)})
+    return picked.sel({array.dims[0]: array[array.dims[0]].values})

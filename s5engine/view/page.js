@@ -3,7 +3,10 @@ window.s5 = {
   models: null,
   view: { x: 0, y: 0, zoom: null },
   timer: null,
+  told: -1e9,
   pen: null,
+  asked: 0, // moves that were told to the server, and the last one that is all here
+  answered: 0,
 
   start(models) {
     this.models = models;
@@ -31,7 +34,17 @@ window.s5 = {
   },
 
   show(x, y, zoom) {
+    this.view = { x, y, zoom };
+    this.place();
+    this.moved();
+  },
+
+  // Put the ranges where the view is, rounded as the address says it: who opens the address sees
+  // the same pixels.
+  place() {
     const { x_range, y_range, flip } = this.models;
+    const x = +this.view.x.toFixed(3), y = +this.view.y.toFixed(3);
+    const zoom = +this.view.zoom.toPrecision(6);
     const side = (flip.active ? -1 : 1) * this.size[0] / zoom / 2;
     const half = this.size[1] / zoom / 2;
     this.view = { x, y, zoom };
@@ -39,7 +52,6 @@ window.s5 = {
     x_range.setv({ start: x - side, end: x + side });
     y_range.setv({ start: y + half, end: y - half });
     this.setting = false;
-    this.moved();
   },
 
   // Somebody has moved or zoomed.
@@ -57,15 +69,21 @@ window.s5 = {
 
   moved() {
     if (this.timer != null) return;
+    const pause = Math.max(0, 40 - (performance.now() - this.told)); // the first one at once
     this.timer = setTimeout(() => {
       this.timer = null;
-      const { screen, x_range, y_range, strokes } = this.models;
+      this.told = performance.now();
+      this.place();
+      const { screen, x_range, y_range } = this.models;
       const xs = [x_range.start, x_range.end].sort((a, b) => a - b);
       const ys = [y_range.start, y_range.end].sort((a, b) => a - b);
-      screen.data = { y0: [ys[0]], y1: [ys[1]], x0: [xs[0]], x1: [xs[1]], zoom: [this.view.zoom] };
+      screen.data = {
+        y0: [ys[0]], y1: [ys[1]], x0: [xs[0]], x1: [xs[1]], zoom: [this.view.zoom],
+        number: [++this.asked],
+      };
       this.widths();
       this.address();
-    }, 40);
+    }, pause);
   },
 
   // Colours, opacity, overlays and flip: the pixels are here already.
@@ -93,7 +111,7 @@ window.s5 = {
     };
     if (!m.has_layers) delete words.layer;
     if (v.zoom != null)
-      Object.assign(words, { x: +v.x.toFixed(3), y: +v.y.toFixed(3), zoom: +v.zoom.toPrecision(6) });
+      Object.assign(words, { x: v.x, y: v.y, zoom: v.zoom });
     history.replaceState(null, "", "?" + new URLSearchParams(words));
   },
 

@@ -42,16 +42,15 @@ class Page:
         settings, message = _first_settings(doc)
         self.controls = Controls(exhibit, settings, message)
         self._seen: Seen | None = None
-        self._zoom = 1.0
+        self._zoom, self._number = 1.0, 0
         self._sent: dict[str, Wanted] = {}
-        self._keys: dict[str, Any] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
         # Before they belong to the document: it hears of no event that is asked for later.
         self.controls.save_screen.on_click(lambda: self._save(full=False))
         self.controls.save_full.on_click(lambda: self._save(full=True))
         self._lay_out(settings)
-        self.painter = Painter(exhibit.cache, self._deliver, self._say_later)
+        self.painter = Painter(exhibit.cache, self._deliver, self._say_later, self._answer)
         doc.on_session_destroyed(lambda context: self.painter.stop())
         if any(_still_goes(panel) for panel in exhibit.panels):
             self._progress = doc.add_periodic_callback(self._look_again, LOOK_AGAIN)
@@ -64,7 +63,10 @@ class Page:
         self.y_range: Any = Range1d(start=box.y1 - 0.5, end=box.y0 - 0.5)
         if settings.flip:
             self.x_range.start, self.x_range.end = self.x_range.end, self.x_range.start
-        self.screen: Any = ColumnDataSource({k: [] for k in ("y0", "y1", "x0", "x1", "zoom")})
+        self.screen: Any = ColumnDataSource(
+            {k: [] for k in ("y0", "y1", "x0", "x1", "zoom", "number")}
+        )
+        self.answered: Any = ColumnDataSource({"number": []})
         ranges = (self.x_range, self.y_range)
         return [Plot(self.exhibit, panel, ranges) for panel in self.exhibit.panels]
 
@@ -78,7 +80,7 @@ class Page:
         self.doc.template = style.template()  # type: ignore[assignment]  # bokeh takes it
         self.doc.title = f"{self.exhibit.segment} · s5 view"
         # What the page's script writes to must belong to the document, or nobody hears of it.
-        self.x_range.tags = [self.screen, self.sketch.outbox]
+        self.x_range.tags = [self.screen, self.sketch.outbox, self.answered]
         self.doc.add_root(row(self.controls.column(), stage, sizing_mode="stretch_both", spacing=0))
         self._wire_page(settings)
         self.screen.on_change("data", lambda name, old, new: self._moved())
@@ -131,6 +133,7 @@ class Page:
             widget.js_on_change("value", script("look()"))
         for widget in (controls.flip, controls.invert, *controls.overlays.values()):
             widget.js_on_change("active", script("look()"))
+        self.answered.js_on_change("data", CustomJS(code="s5.answered = cb_obj.data.number[0]"))
         controls.mode.js_on_change("active", script("mode()"))
         controls.radius.js_on_change("value", script("widths()"))
         controls.whole.js_on_click(script("whole()"))
@@ -159,6 +162,8 @@ class Page:
             return
         y0, y1, x0, x1, zoom = (float(data[k][0]) for k in ("y0", "y1", "x0", "x1", "zoom"))
         self._seen, self._zoom = Seen(y0, y1, x0, x1), zoom
+        self.sketch.zoom = zoom
+        self._number = int(data["number"][0])
         self.ask()
 
     def ask(self) -> None:
@@ -166,12 +171,14 @@ class Page:
         wish = {}
         for number, plot in enumerate(self.plots):
             for name, picture, choice in self._shown(plot.panel):
-                wanted = self._wanted(f"{number} {name}", picture, choice)
-                if wanted is None:
-                    plot.clear(name)
+                place = f"{number} {name}"
+                wanted = self._wanted(place, picture, choice)
+                if wanted:
+                    wish[place] = wanted
                 else:
-                    wish[f"{number} {name}"] = wanted
-        self.painter.ask(wish)
+                    plot.clear(name)
+                    self._sent.pop(place, None)
+        self.painter.ask(wish, self._number)
 
     def _shown(self, panel: Panel) -> list[tuple[str, Picture, str]]:
         """Return the pictures of a panel that can be seen, and which window or layer of each."""
@@ -186,18 +193,20 @@ class Page:
                       if box.active]  # fmt: skip
         return found
 
-    def _wanted(self, place: str, picture: Picture, choice: str) -> Wanted | None:
-        """Return what of a picture to ask for; what was sent before if that is enough."""
-        if self._seen is None:
-            return None
+    def _wanted(self, place: str, picture: Picture, choice: str) -> list[Wanted]:
+        """Return what of a picture to ask for: what is on the screen, then with what is around it.
+
+        What was sent before is asked for again where that is enough.
+        """
         needed = self._span(picture, margin=False)
         if needed is None:
-            return None
+            return []
         before = self._sent.get(place)
         if before is not None and before.picture is picture and before.span.holds(needed):
-            return Wanted(picture, before.span, choice)
-        span = self._span(picture, margin=True)
-        return None if span is None else Wanted(picture, span, choice)
+            wider: Span | None = before.span
+        else:
+            wider = self._span(picture, margin=True)
+        return [Wanted(picture, span, choice) for span in (needed, wider) if span is not None]
 
     def _span(self, picture: Picture, *, margin: bool) -> Span | None:
         seen = self._seen
@@ -205,17 +214,23 @@ class Page:
             return None
         return span_of(picture.levels, picture.origin, seen, self._zoom, margin=margin)
 
-    def _deliver(self, place: str, wanted: Wanted, pixels: Gray, whole: bool) -> None:
+    def _deliver(self, place: str, wanted: Wanted, pixels: Gray) -> None:
         """Take pixels from the painter's thread to the page."""
-        self.doc.add_next_tick_callback(lambda: self._put(place, wanted, pixels, whole))
 
-    def _put(self, place: str, wanted: Wanted, pixels: Gray, whole: bool) -> None:
-        if whole and self._keys.get(place) == wanted.key:
-            return  # it is there already
-        self._keys[place] = wanted.key if whole else None
-        self._sent[place] = wanted
-        number, _, name = place.partition(" ")
-        self.plots[int(number)].put(name, wanted, pixels)
+        def put() -> None:
+            self._sent[place] = wanted
+            number, _, name = place.partition(" ")
+            self.plots[int(number)].put(name, wanted, pixels)
+
+        self.doc.add_next_tick_callback(put)
+
+    def _answer(self, number: int) -> None:
+        """Tell the page that all it asked for with a move has been sent."""
+
+        def tell() -> None:
+            self.answered.data = {"number": [number]}
+
+        self.doc.add_next_tick_callback(tell)
 
     def _look_again(self) -> None:
         """Look at runs that still go: what they have written since is shown."""

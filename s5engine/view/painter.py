@@ -1,31 +1,33 @@
 """Reads what is wanted on the screen in a thread of its own, so that the page never waits for it.
 
-Only the latest wish counts: one that a newer one has overtaken is left where it is, but for the
-tiles that it has read, which are kept.
+What is on the screen comes first and is shown at once, the margin around it follows. Only the
+latest wish counts: one that a newer one has overtaken is left where it is, but for the tiles that
+it has read, which are kept.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from s5engine.console import say
 from s5engine.errors import S5Error
 from s5engine.view.cache import TileCache
 from s5engine.view.pictures import Gray
-from s5engine.view.pixels import Wanted, assemble, missing, read_tile
+from s5engine.view.pixels import Wanted, assemble, missing, read_tiles, runs_of
 
 #: Threads that read.
 READERS = 2
 #: Seconds after which what there is so far is shown.
-PATIENCE = 0.25
+PATIENCE = 0.4
 
-#: What is wanted, by the name of the place on the page where it goes.
-Wish = Mapping[str, Wanted]
-#: Takes pixels for a place, and whether they are all there.
-Deliver = Callable[[str, Wanted, Gray, bool], None]
+#: What is wanted, by the name of the place on the page where it goes: what cannot wait, then more.
+Wish = Mapping[str, Sequence[Wanted]]
+#: Takes pixels for a place.
+Deliver = Callable[[str, Wanted, Gray], None]
 
 
 class Painter:
@@ -35,27 +37,36 @@ class Painter:
     ----------
     cache : TileCache
     deliver : callable
-        Called in this thread with the place's name, what was wanted, the pixels, and whether no
-        more will come.
+        Called in this thread with the place's name, what was wanted and the pixels, all of them or,
+        where that takes long, those that there are so far.
     failed : callable
         Called in this thread with a sentence if a store cannot be read.
+    finished : callable
+        Called in this thread with the number of a wish once all that cannot wait was delivered.
     """
 
     def __init__(
-        self, cache: TileCache, deliver: Deliver, failed: Callable[[str], None] = say
+        self,
+        cache: TileCache,
+        deliver: Deliver,
+        failed: Callable[[str], None] = say,
+        finished: Callable[[int], None] = lambda number: None,
     ) -> None:
-        self._cache, self._deliver, self._failed = cache, deliver, failed
+        self._cache, self._deliver = cache, deliver
+        self._failed, self._finished = failed, finished
         self._wish: Wish | None = None
+        self._number = 0
+        self._there: dict[str, tuple[Any, ...]] = {}
         self._changed = threading.Condition()
         self._stopped = False
         self._pool = ThreadPoolExecutor(READERS, "s5-view-read")
         self._thread = threading.Thread(target=self._work, name="s5-view", daemon=True)
         self._thread.start()
 
-    def ask(self, wish: Wish) -> None:
+    def ask(self, wish: Wish, number: int = 0) -> None:
         """Paint this next, instead of anything asked for before."""
         with self._changed:
-            self._wish = wish
+            self._wish, self._number = wish, number
             self._changed.notify()
 
     def stop(self) -> None:
@@ -77,24 +88,42 @@ class Painter:
                     self._changed.wait()
                 if self._stopped:
                     return
-                wish, self._wish = self._wish or {}, None
+                wish, self._wish, number = self._wish or {}, None, self._number
             try:
-                self._paint(wish)
+                self._paint(wish, number)
             except (S5Error, OSError, ValueError) as error:
                 self._failed(f"This cannot be read: {error}")
+                self._finished(number)
 
-    def _paint(self, wish: Wish) -> None:
-        """Read what is missing; deliver each place when it is whole, and now and then before."""
+    def _paint(self, wish: Wish, number: int) -> None:
+        """Read and deliver what cannot wait, then the rest."""
+        for place in self._there.keys() - wish.keys():
+            del self._there[place]  # the page may have cleared it
+        # Where everything is at hand, nothing is sent twice.
+        steps = {
+            place: wanted if missing(wanted[-1], self._cache) else wanted[-1:]
+            for place, wanted in wish.items()
+        }
+        for step in range(max(map(len, steps.values()), default=1)):
+            if not self._paint_step({p: s[step] for p, s in steps.items() if step < len(s)}):
+                return
+            if step == 0:
+                self._finished(number)
+
+    def _paint_step(self, wish: Mapping[str, Wanted]) -> bool:
+        """Read what is missing; deliver each place when it is whole, and now and then before.
+
+        Returns whether all of it was delivered: False if another wish has overtaken it.
+        """
         todo: dict[Future[None], str] = {}
         left = dict.fromkeys(wish, 0)
         for place, wanted in wish.items():
-            for tile in missing(wanted, self._cache):
-                future = self._pool.submit(self._read, wanted, tile)
-                todo[future] = place
+            for tile, count in runs_of(wanted, missing(wanted, self._cache)):
+                todo[self._pool.submit(self._read, wanted, tile, count)] = place
                 left[place] += 1
         for place in wish:
             if not left[place]:
-                self._deliver(place, wish[place], assemble(wish[place], self._cache), True)
+                self._give(place, wish[place], whole=True)
         waiting = set(todo)
         shown = time.monotonic()
         while waiting:
@@ -102,18 +131,28 @@ class Painter:
             if self._overtaken:
                 for future in waiting:
                     future.cancel()
-                return
+                return False
             for future in done:
                 future.result()
                 left[todo[future]] -= 1
             late = time.monotonic() - shown > PATIENCE
             for place in {todo[future] for future in done} if not late else set(todo.values()):
                 if left[place] == 0 or late:
-                    whole = left[place] == 0
-                    self._deliver(place, wish[place], assemble(wish[place], self._cache), whole)
+                    self._give(place, wish[place], whole=left[place] == 0)
             if late:
                 shown = time.monotonic()
+        return True
 
-    def _read(self, wanted: Wanted, tile: tuple[int, int]) -> None:
+    def _give(self, place: str, wanted: Wanted, *, whole: bool) -> None:
+        """Deliver a place's pixels, unless they are there already."""
+        if self._there.get(place) == wanted.key:
+            return
+        self._there.pop(place, None)
+        pixels = assemble(wanted, self._cache)
+        if whole:
+            self._there[place] = wanted.key
+        self._deliver(place, wanted, pixels)
+
+    def _read(self, wanted: Wanted, tile: tuple[int, int], count: int) -> None:
         if not self._overtaken:
-            read_tile(wanted, tile, self._cache)
+            read_tiles(wanted, tile, count, self._cache)

@@ -50,8 +50,8 @@ class Picture(Protocol):
     def choice_key(self, level: int, choice: str) -> str:
         """Return under which name a tile of this choice is kept."""
 
-    def read(self, level: int, tile: Tile, choice: str) -> Pixels:
-        """Read what is kept of a tile."""
+    def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Pixels:
+        """Read what is kept of a tile, and of some to its right, as one array."""
 
     def show(self, kept: Pixels, level: int, choice: str) -> Gray:
         """Return the (y, x) pixels of a tile that was kept."""
@@ -116,11 +116,13 @@ class InkPicture:
         index = self.windows.index(int(choice))
         return slice(index, index + 1)
 
-    def read(self, level: int, tile: Tile, choice: str) -> Gray:
-        """Return a tile of ink · 255, truncated as in saved pictures."""
-        block = self._levels[level].read(self.planes(choice), tile)
+    def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Gray:
+        """Return tiles of ink · 255, truncated as in saved pictures."""
+        block = self._levels[level].read(self.planes(choice), tile, count)
         ink = combine(block, choice)
-        gray: Gray = (np.clip(ink, 0, 1) * np.float32(255)).astype(np.uint8)
+        np.clip(ink, 0, 1, out=ink)
+        ink *= np.float32(255)
+        gray: Gray = ink.astype(np.uint8)
         return gray[None]
 
     def show(self, kept: Pixels, level: int, choice: str) -> Gray:
@@ -199,9 +201,9 @@ class SurfacePicture:
         """Return the group of layers."""
         return str(self._group(level, choice)[0].start)
 
-    def read(self, level: int, tile: Tile, choice: str) -> Pixels:
-        """Return the layers of a tile that are decoded together, in the stored type."""
-        block = self._levels[level].read(self._group(level, choice)[0], tile)
+    def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Pixels:
+        """Return the layers of tiles that are decoded together, in the stored type."""
+        block = self._levels[level].read(self._group(level, choice)[0], tile, count)
         kept: Pixels = block.astype(self.volume.dtype, copy=False)
         return kept
 

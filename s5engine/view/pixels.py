@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from s5engine.view.cache import Kept, TileCache
 from s5engine.view.pictures import Gray, Picture, Tile
 from s5engine.view.region import Span, tiles_of
+
+#: Tiles are read together up to so many columns, in pixels of the stored level.
+RUN = 2048
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,37 @@ def missing(wanted: Wanted, cache: TileCache) -> list[Tile]:
     return tiles
 
 
-def read_tile(wanted: Wanted, tile: Tile, cache: TileCache) -> None:
-    """Read a tile and keep it."""
+def runs_of(wanted: Wanted, tiles: Sequence[Tile]) -> list[tuple[Tile, int]]:
+    """Return tiles as runs of neighbours in a row, to be read at once: first tile and count."""
+    level = wanted.picture.levels[wanted.span.level]
+    most = max(1, RUN // (level.side[1] * level.further))
+    rows: dict[int, list[int]] = {}
+    for row, column in tiles:
+        rows.setdefault(row, []).append(column)
+    runs = []
+    for row, columns in rows.items():
+        first, *others = sorted(columns)
+        count = 1
+        for column in others:
+            if column == first + count and count < most:
+                count += 1
+            else:
+                runs.append(((row, first), count))
+                first, count = column, 1
+        runs.append(((row, first), count))
+    return runs
+
+
+def read_tiles(wanted: Wanted, tile: Tile, count: int, cache: TileCache) -> None:
+    """Read a run of tiles and keep each."""
     version = wanted.picture.version
-    pixels = wanted.picture.read(wanted.span.level, tile, wanted.choice)
-    cache.put(wanted.tile_key(tile), pixels, version)
+    pixels = wanted.picture.read(wanted.span.level, tile, wanted.choice, count)
+    side = wanted.picture.levels[wanted.span.level].side[1]
+    for number in range(count):
+        piece = pixels[..., number * side : (number + 1) * side]
+        # A view would hold all of the run in memory.
+        kept = piece.copy() if count > 1 else piece
+        cache.put(wanted.tile_key((tile[0], tile[1] + number)), kept, version)
 
 
 def assemble(wanted: Wanted, cache: TileCache) -> Gray:
@@ -99,6 +129,6 @@ def _paste(pixels: Gray, wanted: Wanted, tile: Tile, kept: Kept) -> None:
 def read_whole(wanted: Wanted, cache: TileCache | None = None) -> Gray:
     """Return the span's pixels, every tile read."""
     kept = TileCache() if cache is None else cache
-    for tile in missing(wanted, kept):
-        read_tile(wanted, tile, kept)
+    for tile, count in runs_of(wanted, missing(wanted, kept)):
+        read_tiles(wanted, tile, count, kept)
     return assemble(wanted, kept)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from s5engine.view.levels import Level
 
 #: A pixel of the level shown is at most this many screen pixels wide, where there is a finer level.
-LARGEST = 1.5
+LARGEST = 1.75
 #: At most so many pixels of one picture are sent at a time.
 MOST_PIXELS = 2_000_000
 #: The margin on each side, as a share of what is on the screen.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,15 @@ from s5engine.geometry import Box
 from s5engine.store.png import write_gray_png
 from s5engine.view.address import ViewSettings
 from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, colour_map
-from s5engine.view.composite import composite, to_gray
+from s5engine.view.composite import composite, to_gray, window_scales
 from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.levels import Pixels
-from s5engine.view.pictures import MAX, MEAN, Gray, Picture
+from s5engine.view.pictures import MAX, MEAN, Gray, InkPicture, Picture
 from s5engine.view.pixels import Wanted, read_whole
 from s5engine.view.region import Span
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 #: A colour picture is made in memory: at most so many pixels.
 MOST_COLOUR = 64_000_000
@@ -103,15 +106,21 @@ def _free_name(folder: Path, stem: str) -> Path:
     return folder / f"{stem}_{number}.png"
 
 
-def _ink_block(panel: Panel, settings: ViewSettings, box: Box) -> Pixels:
-    """Return a box of ink at full resolution as `composite` shows it."""
-    if panel.ink is None:
-        raise InvalidArgumentError("There is no ink to save.")
-    top, left = panel.ink.origin
-    planes = panel.ink.planes(settings.show)
-    ink = panel.ink.ink.isel(
-        window=planes, y=slice(box.y0 - top, box.y1 - top), x=slice(box.x0 - left, box.x1 - left)
+def _ink_of(picture: InkPicture, settings: ViewSettings, box: Box) -> xr.DataArray:
+    """Return a box of the windows that are shown, at full resolution."""
+    top, left = picture.origin
+    return picture.ink.isel(
+        window=picture.planes(settings.show),
+        y=slice(box.y0 - top, box.y1 - top),
+        x=slice(box.x0 - left, box.x1 - left),
     )
+
+
+def _ink_block(
+    picture: InkPicture, settings: ViewSettings, box: Box, scales: npt.NDArray[np.float32]
+) -> Pixels:
+    """Return a box of ink as `composite` shows it; ``scales`` are those of all that is saved."""
+    ink = _ink_of(picture, settings, box) / scales[:, None, None]
     method: Any = MAX if settings.show == MAX else MEAN
     return composite(
         ink, method=method, boost=settings.boost, flip=settings.flip, invert=settings.invert,
@@ -129,10 +138,12 @@ def _write_gray(panel: Panel, settings: ViewSettings, box: Box, target: Path) ->
                  max(box.x0, left), min(box.x1, left + whole.shape[1]))  # fmt: skip
     if inside.height <= 0 or inside.width <= 0:
         raise InvalidArgumentError("No ink is on the screen.", "Move back to it.")
-    write_gray_png(target, inside.shape, _gray_bands(panel, settings, inside))
+    write_gray_png(target, inside.shape, _gray_bands(whole, settings, inside))
 
 
-def _gray_bands(panel: Panel, settings: ViewSettings, box: Box) -> Iterator[Gray]:
+def _gray_bands(picture: InkPicture, settings: ViewSettings, box: Box) -> Iterator[Gray]:
+    # Ink above 1 is divided by its maximum in all of the picture, not in each piece of it.
+    scales = window_scales(_ink_of(picture, settings, box).data)
     for y in range(box.y0, box.y1, _ROWS):
         rows = min(_ROWS, box.y1 - y)
         band = np.empty((rows, box.width), np.uint8)
@@ -144,7 +155,7 @@ def _gray_bands(panel: Panel, settings: ViewSettings, box: Box) -> Iterator[Gray
                 if settings.flip
                 else (slice(first, last))
             )
-            band[:, place] = to_gray(_ink_block(panel, settings, piece))
+            band[:, place] = to_gray(_ink_block(picture, settings, piece, scales))
         yield band
 
 

@@ -45,7 +45,8 @@ class SketchLayer:
         self.polygons: Any = ColumnDataSource({key: [] for key in _SHAPES})
         self.strokes: Any = ColumnDataSource({key: [] for key in (*_SHAPES, "radius", "width")})
         self.pen_glyphs: list[Any] = []
-        self._zoom = 1.0
+        #: Screen pixels along a segment pixel; the page says it.
+        self.zoom = 1.0
         if labels is None:
             return
         for plot in plots:
@@ -90,7 +91,7 @@ class SketchLayer:
             if isinstance(shape, Stroke):
                 points = points * 2 if len(points) == 1 else points
                 told["radius"].append(shape.radius)
-                told["width"].append(2.0)
+                told["width"].append(2 * shape.radius * self.zoom)
             told["xs"].append([x for x, _ in points])
             told["ys"].append([y for _, y in points])
             told["colour"].append(_ERASED if shape.erase else overlay_word(kind))

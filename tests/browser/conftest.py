@@ -14,6 +14,7 @@ import xarray as xr
 import s5engine as s5
 from browser.page import FLAGS, Tab
 from s5engine.phantom import Phantom, write_labelled
+from s5engine.store.png import write_gray_png
 from s5engine.store.pyramid import write_pyramid
 
 
@@ -73,4 +74,8 @@ def data(tmp_path_factory) -> Path:
     for number in (1, 2):
         ink = ink_of(volume, number)
         s5.write_run(ink, folder / f"run{number}", formats=("zarr",), progress=False)
+    ignored = np.zeros((300, 500), np.uint8)
+    ignored[40:120, 300:460] = 255
+    part = folder / "labels" / "phantom_01"
+    write_gray_png(part / "ignore.png", ignored.shape, [ignored])
     return folder

@@ -75,6 +75,44 @@ def test_a_brush_draws_the_ignore_mask_and_undo_takes_the_last_shape_away(place,
     assert not ignore[115:].any()
 
 
+def test_the_eraser_takes_pixels_away_and_the_brush_is_as_wide_as_its_slider(
+    place, tab: Tab
+) -> None:
+    url, part = place
+    tab.open(url, VIEW)
+    tab.press("Brush")
+    widths = {}
+    for radius, y in ((12, 70), (22, 200)):
+        tab.slide("Brush radius", "ArrowRight", radius - 12)
+        before = tab.settled()
+        stroke(tab, (100, y), (220, y))
+        changed = np.abs(tab.settled() - before).max(axis=-1) > 10
+        x = round(tab.screen(160, y)[0]) - 248
+        widths[radius] = changed[:, x].sum() / 2  # two screen pixels to one of the segment
+    assert widths[12] == pytest.approx(24, abs=2)
+    assert widths[22] == pytest.approx(44, abs=2)
+    tab.tick("Erase")
+    before = tab.settled()
+    stroke(tab, (160, 150), (160, 280))
+    assert (np.abs(tab.settled() - before).max(axis=-1) > 10).any()  # it is seen where it goes
+    tab.press("Save drawing")
+    tab.wait_note("label.png")
+    label = s5.read_mask(part / "label.png")
+    assert abs(label[:140, 160].sum() - 25) <= 1  # rows within 12 px of y 70
+    assert abs(label[:, 110].sum() - 25 - 45) <= 2
+    assert not label[150:, 142:179].any()
+    assert label[200, 105:135].all()
+    assert label[200, 186:215].all()
+
+
+def stroke(tab: Tab, start, end) -> None:
+    tab.page.mouse.move(*tab.screen(*start))
+    tab.page.mouse.down()
+    tab.page.mouse.move(*tab.screen(*end), steps=8)
+    tab.page.mouse.up()
+    tab.page.wait_for_timeout(300)
+
+
 @pytest.mark.slow
 def test_a_second_drawing_keeps_the_former_file(place, tab: Tab) -> None:
     url, part = place

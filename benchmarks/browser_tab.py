@@ -1,0 +1,131 @@
+"""A tab of headless Chromium that moves about in the viewer as a person does, and a clock in it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+         "--no-first-run", "--disable-component-update", "--disable-sync",
+         "--disable-quic"]  # fmt: skip
+SIZE = {"width": 1600, "height": 1000}
+#: The middle of the picture on the page: to its left are the controls.
+MIDDLE = (248 + (1600 - 248) / 2, 487)
+#: Between two moves, s.
+PAUSE = 0.5
+
+_READY = "window.s5 && s5.models && s5.asked > 0 && s5.asked === s5.answered"
+#: Notes when something was last touched.
+_CLOCK = """() => {
+  window.touched = 0;
+  const note = () => { window.touched = performance.now(); };
+  for (const name of ["wheel", "pointermove", "mousemove"])
+    addEventListener(name, note, { capture: true, passive: true });
+}"""
+#: Seconds from the last touch until all that was asked for since is drawn.
+_DRAWN = """(before) => new Promise((done) => {
+  let here = null, frames = 0;
+  const look = () => {
+    const all = s5.asked > before && s5.timer == null && s5.asked === s5.answered;
+    frames = all ? frames + 1 : 0;
+    if (frames === 3) done((performance.now() - window.touched) / 1000);
+    else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})"""
+
+
+def find_chromium() -> str | None:
+    """Return where a Chromium is, or None."""
+    named = os.environ.get("S5_CHROMIUM")
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    return named or next((path for path in found if path), None)
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    """Run Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Tab:
+    """One page of the viewer."""
+
+    def __init__(self, browser: Any) -> None:
+        self._context = browser.new_context(viewport=SIZE)
+        self.page = self._context.new_page()
+
+    def close(self) -> None:
+        """Close it."""
+        self._context.close()
+
+    def open(self, url: str) -> float:
+        """Return the seconds until everything is drawn."""
+        started = time.perf_counter()
+        self.page.goto(url)
+        self.page.wait_for_function(_READY, polling="raf")
+        self.page.evaluate("new Promise((d) => requestAnimationFrame(() => "
+                           "requestAnimationFrame(d)))")  # fmt: skip
+        seconds = time.perf_counter() - started
+        self.page.evaluate(_CLOCK)
+        return seconds
+
+    def reach(self, zoom: float) -> tuple[float, float]:
+        """Return how many rows and columns of the segment fit on the screen."""
+        width, height = self.page.evaluate("s5.size")
+        return height / zoom, width / zoom
+
+    def jump(self, x: float, y: float, zoom: float) -> float:
+        """Go elsewhere; return seconds."""
+        before = self._asked()
+        self.page.evaluate(f"window.touched = performance.now(); s5.show({x}, {y}, {zoom})")
+        return self._drawn(before)
+
+    def pan(self, share: float) -> float:
+        """Drag the picture to the left by a share of its width; return seconds."""
+        mouse, before = self.page.mouse, self._asked()
+        half = self.page.evaluate("s5.size")[0] * share / 2
+        mouse.move(MIDDLE[0] + half, MIDDLE[1])
+        mouse.down()
+        mouse.move(MIDDLE[0] - half, MIDDLE[1], steps=6)
+        seconds = self._drawn(before)
+        mouse.up()
+        return seconds
+
+    def wheel(self, by: float) -> float:
+        """Turn the wheel by a notch; return seconds."""
+        before = self._asked()
+        self.page.mouse.move(*MIDDLE)
+        self.page.mouse.wheel(0, by)
+        return self._drawn(before)
+
+    def share_drawn(self) -> float:
+        """Return the share of the picture's pixels that are not as dark as the empty page."""
+        import io
+
+        from PIL import Image
+
+        clip = {"x": 260, "y": 20, "width": 1320, "height": 900}
+        picture = np.asarray(Image.open(io.BytesIO(self.page.screenshot(clip=clip))))
+        return float((picture.max(axis=-1) > 24).mean())
+
+    def _asked(self) -> int:
+        return int(self.page.evaluate("s5.asked"))
+
+    def _drawn(self, before: int) -> float:
+        seconds = float(self.page.evaluate(_DRAWN, before))
+        self.page.wait_for_timeout(PAUSE * 1000)
+        return seconds

@@ -1,0 +1,46 @@
+"""Which lazy arrays are pixels of a store and nothing else, and of which store.
+
+Opening a store notes the names of the array's graph. An array made of these and of slices alone
+needs no step but reading. Nothing is put into ``attrs``: they outlive whatever is done to pixels.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+#: So many layers of graphs are remembered, the latest ones.
+MOST = 4096
+_PLACES: OrderedDict[str, str] = OrderedDict()
+_LOCK = threading.Lock()
+#: What dask calls the layer of a slice.
+_SLICE = "getitem"
+
+
+def remember(array: xr.DataArray, store: str | Path) -> xr.DataArray:
+    """Note that an array was opened from a store; return it."""
+    if array.chunks is not None:
+        with _LOCK:
+            for name in array.data.dask.layers:
+                _PLACES[str(name)] = str(store)
+                _PLACES.move_to_end(str(name))
+            while len(_PLACES) > MOST:
+                _PLACES.popitem(last=False)
+    return array
+
+
+def store_of(array: xr.DataArray) -> str | None:
+    """Return the store whose pixels, sliced or not, an array is; None if anything is computed."""
+    if array.chunks is None:
+        return None
+    names = [str(name) for name in array.data.dask.layers]
+    with _LOCK:
+        places = {_PLACES[name] for name in names if name in _PLACES}
+        others = [name for name in names if name not in _PLACES]
+    plain = all(name.rpartition("-")[0] == _SLICE for name in others)
+    return places.pop() if len(places) == 1 and plain else None
