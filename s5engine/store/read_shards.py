@@ -11,6 +11,7 @@ Zarr v3, sharding codec, https://zarr-specs.readthedocs.io/en/latest/v3/codecs/s
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import struct
 from dataclasses import dataclass
@@ -55,9 +56,9 @@ class ShardFiles:
 
     @classmethod
     def of(cls, array: zarr.Array[Any]) -> ShardFiles | None:
-        """Return the shards of an array of a local store; None if it has none."""
+        """Return the shards of a local array that is stored as ours are; None of any other."""
         root = getattr(array.store, "root", None)
-        if array.shards is None or not isinstance(root, Path):
+        if array.shards is None or not isinstance(root, Path) or not _is_like_ours(array):
             return None
         shape, shard, chunk = (
             tuple(map(int, s)) for s in (array.shape, array.shards, array.chunks)
@@ -66,6 +67,19 @@ class ShardFiles:
             return None
         dtype = array.dtype.newbyteorder("=")
         return cls(root / array.path, shape, shard, chunk, dtype)  # type: ignore[arg-type]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes; with ``shape``, ``dtype`` and slicing, what dask wants of an array."""
+        return len(self.shape)
+
+    def __getitem__(self, place: tuple[slice, slice, slice]) -> Pixels:
+        """Return a box; slices without a step."""
+        box = [s.indices(n) for s, n in zip(place, self.shape, strict=True)]
+        pixels = self.read(*(slice(*ends[:2]) for ends in box[1:]))
+        first, last, _ = box[0]
+        whole = last - first == self.shape[0]
+        return pixels if whole else np.ascontiguousarray(pixels[first:last])
 
     def writer(self) -> ChunkFiles:
         """Return what writes whole shards of the same array."""
@@ -155,6 +169,26 @@ class ShardFiles:
         if told != google_crc32c.value(data[:size]):
             raise ValueError("the checksum of its index is wrong")
         return np.frombuffer(data[:size], "<u8").reshape(*counts, 2)
+
+
+def _is_like_ours(array: zarr.Array[Any]) -> bool:
+    """Whether the metadata say all that reading here takes for granted."""
+    told: dict[str, Any] = json.loads(json.dumps(array.metadata.to_dict(), default=str))
+    codecs = told.get("codecs", ())
+    if len(codecs) != 1 or codecs[0].get("name") != "sharding_indexed":
+        return False
+    inside = codecs[0]["configuration"]
+    little = {"name": "bytes", "configuration": {"endian": "little"}}
+    bare = {"name": "bytes"}  # one byte has no order
+    keys = {"name": "default", "configuration": {"separator": "/"}}
+    return (
+        [codec.get("name") for codec in inside["codecs"]] == ["bytes", "blosc"]
+        and inside["codecs"][0] in ((little, bare) if array.dtype.itemsize == 1 else (little,))
+        and inside["index_codecs"] == [little, {"name": "crc32c"}]
+        and inside.get("index_location", "end") == "end"
+        and told["chunk_key_encoding"] == keys
+        and told["fill_value"] == 0
+    )
 
 
 def _touched(start: int, stop: int, side: int) -> range:

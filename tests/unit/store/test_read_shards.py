@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, BytesCodec, ShardingCodec, TransposeCodec, ZstdCodec
 
+import s5engine as s5
 from s5engine.errors import StoreError
 from s5engine.store.read_shards import ShardFiles
 from unit.store.segments import pixels
@@ -64,6 +66,9 @@ def test_both_ways_read_the_same(
     )
     if rows.start < shape[1] and columns.start < shape[2]:
         np.testing.assert_array_equal(files.read(rows, columns), data[:, rows, columns])
+    # With zarr's own slicing, as dask asks for blocks.
+    box = (slice(len(data) // 2, len(data)), rows, columns)
+    np.testing.assert_array_equal(files[box], data[box])
     np.testing.assert_array_equal(array[...], data)
 
 
@@ -88,3 +93,40 @@ def test_what_has_no_shards_of_ours_is_left_to_zarr(tmp_path: Path) -> None:
         tmp_path / "b", shape=(2, 16, 16), dtype="uint8", chunks=(1, 8, 8), shards=(1, 16, 16)
     )
     assert [ShardFiles.of(array) for array in (plain, memory, layered)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"compressors": ZstdCodec()},
+        {"filters": [TransposeCodec(order=(0, 2, 1))]},
+        {"fill_value": 7},
+        {"chunk_key_encoding": {"name": "default", "separator": "."}},
+        {"serializer": BytesCodec(endian="big")},
+        {"index_location": "start"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_is_stored_in_another_way_is_left_to_zarr(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    given: dict[str, Any] = {
+        "shape": (2, 32, 32), "dtype": "uint16", "chunks": (2, 16, 16), "shards": (2, 32, 32),
+        "compressors": BloscCodec(cname="zstd", clevel=1), "fill_value": 0,
+    }  # fmt: skip
+    ours = zarr.create_array(tmp_path / "ours", **given)
+    assert ShardFiles.of(ours) is not None
+    if index_location := other.pop("index_location", None):
+        serializer = ShardingCodec(
+            chunk_shape=(2, 16, 16),
+            codecs=[BytesCodec(), BloscCodec(cname="zstd", clevel=1)],
+            index_location=index_location,
+        )
+        given |= {"chunks": (2, 32, 32), "serializer": serializer, "compressors": None}
+        del given["shards"]
+    else:
+        given |= other
+    theirs = zarr.create_array(tmp_path / "theirs", **given)
+    theirs[...] = data = pixels(2, 32, 32, dtype="uint16")
+    assert ShardFiles.of(theirs) is None
+    np.testing.assert_array_equal(s5.open_volume(tmp_path / "theirs").values, data)
