@@ -2,7 +2,8 @@
 
 Every layer is downloaded whole. Then, part by part and layer by layer, the whole layer is read into
 memory, the part's columns are cut out, put through the contrast table and written. Nothing is
-shared between parts. It is neither hindered nor helped: the reader is `tifffile.imread` as it is.
+shared between parts. It is neither hindered nor helped: the reader is `tifffile.imread` as it is,
+and the table is looked up by `cv2.LUT`, the fastest that it could have used, as the engine does.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def cut(
         (part / "layers").mkdir(parents=True, exist_ok=True)
         for path in layers:
             image = tifffile.imread(path)
-            piece = table[image[:, x0 : x0 + width]]
+            piece = cv2.LUT(image[:, x0 : x0 + width], table)
             target = part / "layers" / path.name
             temporary = target.with_name(target.name + ".partial")
             tifffile.imwrite(temporary, piece, photometric="minisblack", **CODECS[codec])

@@ -11,17 +11,21 @@ from benchmarks.scratch import scratch
 from benchmarks.served import ServedSegment
 
 TITLE = "Ingest against the limit: decoding from memory and writing the store, on all cores"
-BENCH: dict[str, Any] = {"layers": 21, "rows": 1378, "width": 60_000, "rounds": 2}
+BENCH: dict[str, Any] = {"layers": 21, "rows": 1378, "width": 60_000, "rounds": 3}
 TINY: dict[str, Any] = {"layers": 12, "rows": 60, "width": 1100, "rounds": 1}
 BAR = 1.3
-WAYS = {
-    "decode and write": ("benchmarks.limit_cases:decode_and_write", "folder"),
-    "ingest": ("benchmarks.ingest_cases:store", "store"),
+#: The function, the name of its target, and what else it gets.
+WAYS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "decode and write": ("benchmarks.limit_cases:decode_and_write", "folder", {}),
+    "ingest": ("benchmarks.ingest_cases:store", "store", {"pyramid": False}),
+    "ingest and pyramid": ("benchmarks.ingest_cases:store", "store", {}),
 }
 MISSING = (
     "the limit neither imports libraries nor fetches: the server's process takes its share of the "
     "two cores, and so do receiving the bytes and putting decoded rows in their places"
 )
+
+PYRAMID = "the limit makes no coarser levels: each chunk is read back, decoded, halved and coded"
 
 
 def measure(
@@ -33,11 +37,9 @@ def measure(
         for number in range(rounds):
             for name in by_turns([*WAYS], number):
                 with scratch(root) as folder:
-                    target, place = WAYS[name]
-                    more = {"layers": layers} if place == "folder" else {}
-                    given = {place: str(folder / "out"), **more}
-                    if place == "store":
-                        given["layers"] = list(range(layers))
+                    target, place, more = WAYS[name]
+                    wanted = layers if place == "folder" else list(range(layers))
+                    given = {place: str(folder / "out"), "layers": wanted, **more}
                     runs[name].append(run_case(target, url=segment.url, **given))
     work = (layers * rows * width / 1e6, "MB of pixels")
     cases = [case(name, found, work=work) for name, found in runs.items()]
@@ -51,6 +53,8 @@ def measure(
         "ratios": [
             ratio("ingest ÷ limit", seconds(runs["ingest"]), seconds(runs["decode and write"]),
                   bar=("<=", BAR), missing=MISSING),
+            ratio("ingest and pyramid ÷ limit", seconds(runs["ingest and pyramid"]),
+                  seconds(runs["decode and write"]), missing=PYRAMID),
             ratio("ingest ÷ limit", [run.cpu_seconds for run in runs["ingest"]],
                   [run.cpu_seconds for run in runs["decode and write"]], of="processor time"),
         ],

@@ -23,9 +23,12 @@ def store(
     layers: list[int] | None = None,
     box: list[int] | None = None,
     budget: str | int | None = None,
+    pyramid: bool = True,
 ) -> int:
     """Ingest, and make the contrasted parts as lazy views; return how many parts there are."""
-    volume = s5.ingest(url, store, layers=layers, box=box, budget=budget, progress=False)
+    volume = s5.ingest(
+        url, store, layers=layers, box=box, budget=budget, pyramid=pyramid, progress=False
+    )
     return len(s5.parts(s5.contrast(volume), width))
 
 

@@ -18,7 +18,7 @@ from s5engine.console import progress as show_progress
 from s5engine.infer.execute import Index, group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
 from s5engine.infer.surgery import down_columns, needed_tiles, replace_tiles
-from s5engine.store.pyramid import reduce_block
+from s5engine.store.pyramid import reduce_blocks
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 #: What is predicted is blended about as often as this, seconds.
 _TURN_SECONDS = 60.0
+#: The coarser levels follow what is blended about as often as this, seconds. After every turn they
+#: cost more than the blending, where the network is fast.
+_LEVEL_SECONDS = 20.0
 #: Blocks of the first turn, before it is known how long one takes.
 _FIRST_TURN = 2
 
@@ -69,6 +72,9 @@ class Turns:
             for block, wanted in needs.items()
             if not self._blend.is_written(block)
         }
+        # Blended, and not in the coarser levels; what an earlier process blended may not be.
+        self._fresh = [block for block in needs if block not in self._waiting]
+        self._reduced = -_LEVEL_SECONDS
         self._blocks = len(needs)
         self._ends = [np.cumsum(sizes).tolist() for sizes in data.chunks]
 
@@ -104,8 +110,15 @@ class Turns:
         self._blend.write(blocks, lambda _: None if meter is None else meter.advance())
         for block in blocks:
             del self._waiting[block]
-            # The coarser levels as well, so that a large run can be looked at while it fills.
-            reduce_block(self._store, *(self._place(axis, block[axis]) for axis in (1, 2)))
+        self._fresh += blocks
+        # The coarser levels as well, so that a large run can be looked at while it fills. What
+        # comes after the last time is in the pyramid that is made at the end.
+        if self._waiting and time.monotonic() - self._reduced >= _LEVEL_SECONDS:
+            reduce_blocks(
+                self._store, [(self._place(1, y), self._place(2, x)) for _, y, x in self._fresh]
+            )
+            self._fresh.clear()
+            self._reduced = time.monotonic()
         self.seconds["blend"] += time.monotonic() - started
 
     def _place(self, axis: int, index: int) -> slice:

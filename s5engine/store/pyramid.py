@@ -40,6 +40,7 @@ from s5engine.store.levels import (
 from s5engine.store.open_levels import open_pyramid as open_pyramid
 from s5engine.store.progress import Journal
 from s5engine.store.pyramid_plan import BLOCK_HEIGHTS, BLOCK_WIDTH, PyramidPlan, plan_pyramid
+from s5engine.store.read_shards import ShardFiles
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -271,56 +272,79 @@ def _make(
     for y in range(y0, y1, plan.piece):
         rows = slice(y, min(y + plan.piece, y1))
         pixels[:, y - y0 : rows.stop - y0] = _halved(source, layers, rows, slice(x0, x1))
-    target[layers, y0:y1, x0:x1] = pixels
+    shards = ShardFiles.of(target)
+    if shards is None:
+        target[layers, y0:y1, x0:x1] = pixels
+    else:  # a block is one whole shard
+        shards.writer().write(y0, x0, pixels)
 
 
 def _halved(source: zarr.Array[Any], layers: slice, rows: slice, columns: slice) -> np.ndarray:
-    """Return the given place of the level after ``source``."""
-    pixels: Any = source[
-        layers, 2 * rows.start : 2 * rows.stop, 2 * columns.start : 2 * columns.stop
-    ]
+    """Return the given place of the level after ``source``; of shards, all layers."""
+    wanted = (slice(2 * s.start, 2 * s.stop) for s in (rows, columns))
+    shards = ShardFiles.of(source)
+    pixels: Any = source[(layers, *wanted)] if shards is None else shards.read(*wanted)
     return halve(np.asarray(pixels))
 
 
-def reduce_block(store: str | Path, rows: slice, columns: slice) -> None:
-    """Bring a finished block of a run's ink into all coarser levels, so that a going run is seen.
+def reduce_blocks(store: str | Path, places: Sequence[tuple[slice, slice]]) -> None:
+    """Bring finished blocks of a run's ink into all coarser levels, so that a going run is seen.
 
     The levels are made at the first call and not listed in the metadata: ``open_pyramid(store,
     partial=True)`` opens them, 0 where nothing is yet. Blocks may have any size and place, and
     come in any order, from several threads or processes: once all have come, every level is what
-    `write_pyramid` makes, which lists it.
+    `write_pyramid` makes, which lists it. Many at a time cost less: a chunk of a level is made
+    once for all that reaches into it.
 
     Parameters
     ----------
     store : str or Path
         A run's folder or its ``ink.zarr``.
-    rows, columns : slice
-        What is finished, pixels of the stored array (from 0), all windows.
+    places : sequence of (rows, columns)
+        What is finished, slices of pixels of the stored array (from 0), all windows.
 
     Raises
     ------
     InvalidArgumentError
-        If the store is not ink, or the block is not inside it.
+        If the store is not ink, or a block is not inside it.
     StoreError
         If nothing is there, or it cannot be written.
     """
     base = find_base(resolve_store(store))
-    (y0, y1, _), (x0, x1, _) = rows.indices(base.shape[1]), columns.indices(base.shape[2])
-    if not base.is_ink or y0 >= y1 or x0 >= x1:
-        raise InvalidArgumentError(
-            f"A block of ink is reduced, not {rows} × {columns} of {base.path} {base.shape}."
-        )
-    if not base.shapes:
+    boxes = []
+    for rows, columns in places:
+        (y0, y1, _), (x0, x1, _) = rows.indices(base.shape[1]), columns.indices(base.shape[2])
+        if not base.is_ink or y0 >= y1 or x0 >= x1:
+            raise InvalidArgumentError(
+                f"A block of ink is reduced, not {rows} × {columns} of {base.path} {base.shape}."
+            )
+        boxes.append((y0, y1, x0, x1))
+    if not base.shapes or not boxes:
         return
     with _alone(base):
         found = open_levels(base) or create_levels(base, base.heights[0])
         source = full_resolution(base)
         for target in found[1]:
-            # What reaches into the block at all: its neighbours come from the level before.
-            y0, y1, x0, x1 = y0 // 2, -(-y1 // 2), x0 // 2, -(-x1 // 2)
-            pixels = _halved(source, slice(None), slice(y0, y1), slice(x0, x1))
-            target[:, y0:y1, x0:x1] = pixels
+            # What reaches into a block at all: its neighbours come from the level before.
+            boxes = [(y0 // 2, -(-y1 // 2), x0 // 2, -(-x1 // 2)) for y0, y1, x0, x1 in boxes]
+            for rows, columns in _touched_chunks(target, boxes):
+                target[:, rows, columns] = _halved(source, slice(None), rows, columns)
             source = target
+
+
+def _touched_chunks(
+    array: zarr.Array[Any], boxes: Sequence[tuple[int, int, int, int]]
+) -> Iterator[tuple[slice, slice]]:
+    """Yield the rows and columns of each chunk that a box reaches into, once."""
+    (_, height, width), (_, high, wide) = array.shape, array.chunks
+    places = {
+        place
+        for y0, y1, x0, x1 in boxes
+        for place in product(range(y0 // high, -(-y1 // high)), range(x0 // wide, -(-x1 // wide)))
+    }
+    for row, column in sorted(places):
+        rows = slice(row * high, min((row + 1) * high, height))
+        yield rows, slice(column * wide, min((column + 1) * wide, width))
 
 
 @contextmanager

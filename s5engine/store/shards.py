@@ -26,14 +26,16 @@ from s5engine.errors import StoreError
 from s5engine.store.plan import CHUNK, SHARD_WIDTH
 
 #: Offset and length of a chunk that is empty and not stored.
-_EMPTY = 2**64 - 1
+EMPTY = 2**64 - 1
 
 Pixels = npt.NDArray[np.generic]
+#: Layers, rows and columns of a chunk.
+Chunk = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class ChunkFiles:
-    """The files of an array (layers, height, width) whose chunks are all layers × 128 × 128 px.
+    """The files of an array (layers, height, width), written shard by shard.
 
     Parameters
     ----------
@@ -45,12 +47,15 @@ class ChunkFiles:
         Rows of a shard, or of what is written at once, px; a multiple of 128.
     sharded : bool
         If false each chunk is a file (Zarr v2).
+    chunk : (layers, height, width), optional
+        Of a chunk, px; all layers × 128 × 128 by default.
     """
 
     folder: Path
     shape: tuple[int, int, int]
     height: int
     sharded: bool
+    chunk: Chunk | None = None
 
     def columns(self) -> range:
         """Return the first columns of the shards in a band."""
@@ -76,16 +81,17 @@ class ChunkFiles:
     def write(self, y0: int, x0: int, pixels: Pixels) -> None:
         """Write the shard, or its chunks, whose first pixel is at row ``y0``, column ``x0``."""
         if self.sharded:
-            data = encode_shard(pixels, self.height)
+            data = encode_shard(pixels, self.height, self.chunk)
+            path = self.folder / f"c/0/{y0 // self.height}/{x0 // SHARD_WIDTH}"
             if data:
-                _put(self.folder / f"c/0/{y0 // self.height}/{x0 // SHARD_WIDTH}", data)
+                _put(path, data)
             return
-        for row, column, data in encode_chunks(pixels):
+        for (_, row, column), data in encode_chunks(pixels, self.chunk):
             if data:
                 _put(self.folder / f"0/{y0 // CHUNK + row}/{x0 // CHUNK + column}", data)
 
 
-def encode_shard(pixels: Pixels, height: int) -> bytes:
+def encode_shard(pixels: Pixels, height: int, chunk: Chunk | None = None) -> bytes:
     """Return the bytes of a shard of ``height`` × 1024 px; none if all of it is 0.
 
     Parameters
@@ -94,15 +100,19 @@ def encode_shard(pixels: Pixels, height: int) -> bytes:
         What the shard holds of the array; the rest, at the array's far borders, is 0.
     height : int
         Rows of the whole shard, px.
+    chunk : (layers, height, width), optional
+        As `ChunkFiles` has it.
     """
     import google_crc32c
 
-    index = np.full((height // CHUNK, SHARD_WIDTH // CHUNK, 2), _EMPTY, "<u8")
+    layers, high, wide = chunk or _deep(pixels)
+    counts = len(pixels) // layers, height // high, SHARD_WIDTH // wide
+    index = np.full((*counts, 2), EMPTY, "<u8")
     body = []
     position = 0
-    for row, column, data in encode_chunks(pixels):
+    for place, data in encode_chunks(pixels, chunk):
         if data:
-            index[row, column] = position, len(data)
+            index[place] = position, len(data)
             body.append(data)
             position += len(data)
     if not body:
@@ -111,28 +121,36 @@ def encode_shard(pixels: Pixels, height: int) -> bytes:
     return b"".join([*body, table, struct.pack("<I", google_crc32c.value(table))])
 
 
-def encode_chunks(pixels: Pixels) -> Iterator[tuple[int, int, bytes]]:
-    """Yield row, column and compressed bytes of each chunk; no bytes if all of it is 0."""
+def encode_chunks(
+    pixels: Pixels, chunk: Chunk | None = None
+) -> Iterator[tuple[tuple[int, int, int], bytes]]:
+    """Yield the place and compressed bytes of each chunk; no bytes if all of it is 0."""
     import imagecodecs
 
-    layers, height, width = pixels.shape
+    shape = chunk or _deep(pixels)
     shuffle = 2 * (pixels.itemsize > 1)  # by bits: 16-bit pixels compress better so
-    for row, y in enumerate(range(0, height, CHUNK)):
-        for column, x in enumerate(range(0, width, CHUNK)):
-            part = pixels[:, y : y + CHUNK, x : x + CHUNK]
-            chunk = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
-            if not chunk.any():
-                yield row, column, b""
-                continue
-            if chunk.shape[1:] != (CHUNK, CHUNK):
-                whole = np.zeros((layers, CHUNK, CHUNK), chunk.dtype)
-                whole[:, : chunk.shape[1], : chunk.shape[2]] = chunk
-                chunk = whole
-            # The array itself, not its bytes: its item size is what is shuffled by.
-            encoded = imagecodecs.blosc_encode(
-                cast(Any, chunk), level=1, compressor="zstd", shuffle=shuffle, numthreads=1
-            )
-            yield row, column, bytes(encoded)
+    counts = [-(-length // side) for length, side in zip(pixels.shape, shape, strict=True)]
+    for place in np.ndindex(*counts):
+        where = tuple(slice(n * side, (n + 1) * side) for n, side in zip(place, shape, strict=True))
+        part = pixels[where]
+        packed = np.ascontiguousarray(part, part.dtype.newbyteorder("<"))
+        if not packed.any():
+            yield place, b""
+            continue
+        if packed.shape != shape:
+            whole = np.zeros(shape, packed.dtype)
+            whole[:, : packed.shape[1], : packed.shape[2]] = packed
+            packed = whole
+        # The array itself, not its bytes: its item size is what is shuffled by.
+        encoded = imagecodecs.blosc_encode(
+            cast(Any, packed), level=1, compressor="zstd", shuffle=shuffle, numthreads=1
+        )
+        yield place, bytes(encoded)
+
+
+def _deep(pixels: Pixels) -> Chunk:
+    """Return the chunk of a volume's full resolution: all layers."""
+    return len(pixels), CHUNK, CHUNK
 
 
 def _put(path: Path, data: bytes) -> None:

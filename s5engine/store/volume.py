@@ -11,6 +11,7 @@ import numpy as np
 from s5engine.errors import StoreError
 from s5engine.store import parts_tree
 from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
+from s5engine.store.read_shards import ShardFiles
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -168,7 +169,8 @@ def lazy_layers(array: zarr.Array[Any], names: Sequence[str]) -> da.Array:
     )
     for axis, length in zip(order, blocks, strict=True):
         whole[kept[axis]] = length
-    data = da.from_array(array, chunks=tuple(whole), inline_array=True)
+    stored: Any = ShardFiles.of(array) or array
+    data = da.from_array(stored, chunks=tuple(whole), inline_array=True)
     gone = tuple(axis for axis in range(array.ndim) if axis not in kept)
     data = data.squeeze(axis=gone) if gone else data
     data = data if order == (0, 1, 2) else data.transpose(order)

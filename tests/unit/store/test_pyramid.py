@@ -16,7 +16,7 @@ from s5engine.store import halve as halving
 from s5engine.store import levels, pyramid, pyramid_plan
 from s5engine.store.halve import halve
 from s5engine.store.ingest import ingest
-from s5engine.store.pyramid import open_pyramid, reduce_block, write_pyramid
+from s5engine.store.pyramid import open_pyramid, reduce_blocks, write_pyramid
 from unit.store.segments import files_of, pixels, write_layers
 
 #: Three levels; the first of them has three blocks along x.
@@ -221,21 +221,27 @@ def test_others_and_unfinished_stores_are_refused(tmp_path: Path) -> None:
         write_pyramid(tmp_path)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 3])
 @pytest.mark.parametrize("chunk", [1024, 96 * 9])
 def test_blocks_of_a_going_run_add_up_to_the_same_levels(
-    tmp_path: Path, chunk: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, chunk: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(halving, "LAST_SIDE", 20)
     store = ink_store(tmp_path)
     array: Any = zarr.open_group(store, mode="r+")["ink"]
     whole = array[:]
     array[:] = 0
-    places = [(y, x) for y in range(0, 1500, chunk) for x in range(0, 2300, chunk)]
-    np.random.default_rng(3).shuffle(places)
-    for y, x in places:
-        rows, columns = slice(y, y + chunk), slice(x, x + chunk)
-        array[:, rows, columns] = whole[:, rows, columns]
-        reduce_block(store, rows, columns)
+    places = [
+        (slice(y, y + chunk), slice(x, x + chunk))
+        for y in range(0, 1500, chunk)
+        for x in range(0, 2300, chunk)
+    ]
+    order = np.random.default_rng(3).permutation(len(places))
+    for start in range(0, len(places), at_a_time):
+        finished = [places[i] for i in order[start : start + at_a_time]]
+        for place in finished:
+            array[:, *place] = whole[:, *place]
+        reduce_blocks(store, finished)
         assert len(open_pyramid(store)) == 1
     check_levels(open_pyramid(store, partial=True), 8)
     check_levels(write_pyramid(store, progress=False), 8)
@@ -244,9 +250,9 @@ def test_blocks_of_a_going_run_add_up_to_the_same_levels(
 def test_a_block_outside_or_of_a_volume_is_refused(tmp_path: Path) -> None:
     store = ink_store(tmp_path)
     with pytest.raises(InvalidArgumentError, match="A block of ink"):
-        reduce_block(store, slice(1500, 1600), slice(0, 10))
+        reduce_blocks(store, [(slice(1500, 1600), slice(0, 10))])
     with pytest.raises(InvalidArgumentError, match="A block of ink"):
-        reduce_block(volume_store(tmp_path), slice(0, 10), slice(0, 10))
+        reduce_blocks(volume_store(tmp_path), [(slice(0, 10), slice(0, 10))])
 
 
 @pytest.mark.parametrize("form", ["0.4", "0.5"])
