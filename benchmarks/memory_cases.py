@@ -26,13 +26,18 @@ def ingest(url: str, store: str, *, budget: str, box: list[int]) -> dict[str, An
     }
 
 
-def split(store: str, folder: str, *, budget: str, width: int) -> None:
-    """Cut a store into the tree of contrasted parts."""
-    table = s5.lookup_table(CONTRAST)
-    s5.split(
-        s5.open_volume(store), folder, width=width, lookup=table, contrast=CONTRAST,
-        budget=budget, progress=False,
-    )  # fmt: skip
+def split(store: str, folder: str, *, budget: str, width: int) -> dict[str, Any]:
+    """Cut a store into the tree of contrasted parts; return what the plan had said."""
+    asked: dict[str, Any] = {
+        "width": width, "lookup": s5.lookup_table(CONTRAST), "contrast": CONTRAST, "budget": budget,
+    }  # fmt: skip
+    volume = s5.open_volume(store)
+    told = s5.plan_split(volume, folder, **asked)
+    s5.split(volume, folder, **asked, progress=False)
+    return {
+        "projected_mib": told.projected_peak >> 20,
+        "band_height": told.largest.band_height,
+    }
 
 
 def infer(

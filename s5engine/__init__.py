@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from s5engine.store.pyramid import open_pyramid as open_pyramid
     from s5engine.store.pyramid import write_pyramid as write_pyramid
     from s5engine.store.split import split as split
+    from s5engine.store.split_plan import SplitPlan as SplitPlan
+    from s5engine.store.split_plan import plan_split as plan_split
     from s5engine.store.volume import open_volume as open_volume
     from s5engine.train.augment import AugmentSettings as AugmentSettings
     from s5engine.train.build import build_tileset as build_tileset
@@ -75,6 +77,7 @@ _HOMES = {
     "S5Error": "errors",
     "Score": "ops.score",
     "TitleSettings": "config",
+    "SplitPlan": "store.split_plan",
     "Tileset": "train.tileset",
     "TrainSettings": "train.settings",
     "best_threshold": "ops.score",
@@ -97,6 +100,7 @@ _HOMES = {
     "parts": "ops.parts",
     "plan": "infer.plan",
     "plan_ingest": "store.ingest_plan",
+    "plan_split": "store.split_plan",
     "predict_ink": "infer.graph",
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",

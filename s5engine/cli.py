@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from s5engine.cli_arguments import address_of, box_of, numbers, prediction
+from s5engine.cli_arguments import address_of, box_of, cutting, numbers, prediction
 from s5engine.cli_options import (
     Backend,
     Budget,
@@ -178,17 +178,9 @@ def split(
     process alone.
     """
     import s5engine as s5
-    from s5engine.ops.contrast import DEFAULT_POINTS
 
-    address: Any = address_of(source)
-    opened = s5.open_volume(address)
-    points = None if no_contrast else DEFAULT_POINTS
-    folders = s5.split(
-        opened if str(address).rstrip("/").endswith(".zarr") else address, out,
-        width=width, first_offset=first_offset, parts=numbers(parts), layers=numbers(layers),
-        lookup=None if points is None else s5.lookup_table(points, opened.dtype), contrast=points,
-        budget=budget, resume=not fresh,
-    )  # fmt: skip
+    cut_from, asked = cutting(source, parts, layers, width, first_offset, no_contrast, budget)
+    folders = s5.split(cut_from, out, **asked, resume=not fresh)
     for folder in folders.values():
         typer.echo(folder)
 
@@ -301,5 +293,6 @@ def _pipeline(name: str) -> Any:
 
 
 app.add_typer(
-    planning_group({"infer": infer, "fetch": fetch, "title": title}, _pipeline), name="plan"
+    planning_group({"infer": infer, "fetch": fetch, "split": split, "title": title}, _pipeline),
+    name="plan",
 )

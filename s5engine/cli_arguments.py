@@ -105,3 +105,22 @@ def prediction(
     contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
     asked |= {"windows": numbers(windows) or [], "mask": mask_of(mask, plain)}
     return s5.to_uint8(contrasted), model, asked
+
+
+def cutting(
+    source: str, parts: str | None, layers: str | None, width: int, first_offset: int,
+    no_contrast: bool, budget: str | None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Return what `split` is to be called with: source and the rest."""
+    import s5engine as s5
+    from s5engine.ops.contrast import DEFAULT_POINTS
+
+    address = address_of(source)
+    opened = s5.open_volume(address)
+    points = None if no_contrast else DEFAULT_POINTS
+    asked = {
+        "width": width, "first_offset": first_offset, "parts": numbers(parts),
+        "layers": numbers(layers), "contrast": points, "budget": budget,
+        "lookup": None if points is None else s5.lookup_table(points, opened.dtype),
+    }  # fmt: skip
+    return opened if address.rstrip("/").endswith(".zarr") else address, asked

@@ -87,13 +87,13 @@ def in_threads(verb: Verb) -> Verb:
     return _with_parameters(run, [*_parameters(verb), _SCHEDULER, _WORKERS])
 
 
-def planning(verb: Verb) -> Callable[[Verb], Verb]:
+def planning(verb: Verb, *, measured: bool = True) -> Callable[[Verb], Verb]:
     """Return a decorator that gives a verb the options of a scheduled one, and ``--measure``."""
     own = {_SCHEDULER.name, _WORKERS.name}  # which `scheduled` adds to it as well
 
     def decorate(plan: Verb) -> Verb:
         parameters = [p for p in _parameters(verb) if p.name not in own]
-        return _with_parameters(plan, [*parameters, _MEASURE])
+        return _with_parameters(plan, [*parameters, *([_MEASURE] if measured else [])])
 
     return decorate
 

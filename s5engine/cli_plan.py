@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from s5engine.cli_arguments import address_of, box_of, layer_files, numbers, prediction
+from s5engine.cli_arguments import address_of, box_of, cutting, layer_files, numbers, prediction
 from s5engine.cli_options import Verb, planning, scheduled
 
 #: The verb that is meant where none is named.
@@ -31,7 +31,7 @@ def planning_group(verbs: Mapping[str, Verb], pipeline: Callable[[str], Any]) ->
     Parameters
     ----------
     verbs : mapping of str to callable
-        ``infer``, ``fetch`` and ``title`` as the command line knows them.
+        ``infer``, ``fetch``, ``split`` and ``title`` as the command line knows them.
     pipeline : callable
         Name → module of ``pipelines/``.
     """
@@ -48,6 +48,7 @@ def planning_group(verbs: Mapping[str, Verb], pipeline: Callable[[str], Any]) ->
 
     for name, plan in {"infer": _plan_infer, "fetch": _plan_fetch, "title": title}.items():
         group.command(name)(scheduled(planning(verbs[name])(plan)))
+    group.command("split")(scheduled(planning(verbs["split"], measured=False)(_plan_split)))
     return group
 
 
@@ -74,6 +75,17 @@ def _plan_fetch(
         zarr_format=2 if zarr_format == "2" else 3, pyramid=not no_pyramid, measure=measure,
     )  # fmt: skip
     typer.echo(told)
+
+
+def _plan_split(
+    *, source: str, parts: str | None, layers: str | None, width: int, first_offset: int,
+    no_contrast: bool, budget: str | None, **_: Any,
+) -> None:  # fmt: skip
+    """Say what `split` will cost."""
+    import s5engine as s5
+
+    cut_from, asked = cutting(source, parts, layers, width, first_offset, no_contrast, budget)
+    typer.echo(s5.plan_split(cut_from, **asked))
 
 
 def _plan_title(pipeline: Callable[[str], Any], *, measure: bool, **given: Any) -> None:

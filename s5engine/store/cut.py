@@ -17,7 +17,7 @@ from s5engine import console
 from s5engine.budget import current_rss
 from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
-from s5engine.store.band_tasks import asked_threads, find_workers
+from s5engine.store.band_tasks import Workers, asked_threads, find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut_bands import Cutting
 from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
@@ -29,7 +29,7 @@ from s5engine.store.parts_tree import (
     part_folder,
     read_tree_record,
 )
-from s5engine.store.plan import BandPlan, in_flight, plan_split, row_bands
+from s5engine.store.plan import BandPlan, choose_split_bands, in_flight, row_bands
 from s5engine.store.png import write_gray_png
 from s5engine.store.progress import Journal, check_settings, differing_settings
 
@@ -149,10 +149,9 @@ def _hull(job: Job, files: list[PartFile]) -> Box:
 def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) -> None:
     """Read the rows that the files need, once, and let every file grow by each band."""
     workers = find_workers("split", job.reader, job.budget)
-    box, layers = _hull(job, files), tuple(sorted({file.layer for file in files}))
+    box, layers = _hull(job, files), _layers(files)
     threads = workers.threads if workers else asked_threads()
-    make = functools.partial(_plan, job, box, layers, threads)
-    plan = workers.plan(make) if workers else make(current_rss(), job.budget)
+    plan = plan_pass(job, files, workers)
     bands = [(box.y0 + y0, box.y0 + y1) for y0, y1 in plan.bands]
     tokens = _begin(job, files, journal)
     cutting = Cutting(
@@ -170,6 +169,31 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
             meter.advance()
     for file in files:
         file.finish()
+
+
+def fresh_passes(job: Job) -> list[list[PartFile]]:
+    """Return the passes in which all files of a job are cut if none of them is there."""
+    files = list(_files(job))
+    for file in files:
+        file.done = job.record.rows[0]
+    return _passes(job, files)
+
+
+def plan_pass(job: Job, files: list[PartFile], workers: Workers | None) -> BandPlan:
+    """Return the bands of one pass, for this process or for each worker.
+
+    Raises
+    ------
+    BudgetError
+        If not even the lowest bands fit.
+    """
+    threads = workers.threads if workers else asked_threads()
+    make = functools.partial(_plan, job, _hull(job, files), _layers(files), threads)
+    return workers.plan(make) if workers else make(current_rss(), job.budget)
+
+
+def _layers(files: list[PartFile]) -> tuple[int, ...]:
+    return tuple(sorted({file.layer for file in files}))
 
 
 def _begin(job: Job, files: list[PartFile], journal: Journal) -> list[str]:
@@ -193,7 +217,7 @@ def _begin(job: Job, files: list[PartFile], journal: Journal) -> list[str]:
 def _plan(
     job: Job, box: Box, layers: tuple[int, ...], threads: int | None, base: int, budget: int
 ) -> BandPlan:
-    return plan_split(
+    return choose_split_bands(
         (len(layers), box.height, box.width),
         job.dtype.itemsize,
         part_width=job.record.part_width,

@@ -186,7 +186,7 @@ def choose_bands(
     return _first_fitting(plans, "The ingest", begun)
 
 
-def plan_split(
+def choose_split_bands(
     shape: tuple[int, int, int],
     itemsize: int,
     *,

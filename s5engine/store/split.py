@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,7 +94,44 @@ def split(
     StoreError
         If a file cannot be written.
     """
-    size = resolve_budget(budget)
+    wanted = opened_job(
+        source, directory, width=width, first_offset=first_offset, parts=parts, layers=layers,
+        lookup=lookup, contrast=contrast, budget=budget, storage_options=storage_options,
+    )  # fmt: skip
+    with wanted as job:
+        try:
+            cut(job, resume=resume, progress=progress)
+        except OSError as error:
+            if isinstance(error, S5Error):
+                raise
+            raise unwritable(error, str(job.tree)) from error
+    segment = job.record.segment
+    if progress:
+        console.say(f"split: {job.tree} holds {len(find_parts(job.tree))} parts of {segment}")
+    return {n: part_folder(job.tree, segment, n) for n in job.grid}
+
+
+@contextmanager
+def opened_job(
+    source: str | Path | LayerIndex | xr.DataArray,
+    directory: str | Path,
+    *,
+    width: int,
+    first_offset: int,
+    parts: Sequence[int] | None,
+    layers: Sequence[int] | None,
+    lookup: np.ndarray | None,
+    contrast: Sequence[Sequence[float]] | None,
+    budget: int | str | None,
+    storage_options: StorageOptions | None,
+) -> Iterator[Job]:
+    """Open the source and say what is cut from it; the arguments are those of `split`.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the parts, layers or lookup do not fit.
+    """
     reader, rows, columns = _reader(source, layers, storage_options)
     with closing(reader):
         dtype = np.dtype(reader.dtype).newbyteorder("=")
@@ -112,17 +149,8 @@ def split(
         )
         grid = _chosen_parts(record, parts)
         tree = Path(directory) / record.segment / (PLAIN if table is None else CONTRASTED)
-        job = Job(reader, tree, record, grid, tuple(reader.layers), table, size)
-        try:
-            cut(job, resume=resume, progress=progress)
-        except OSError as error:
-            if isinstance(error, S5Error):
-                raise
-            raise unwritable(error, str(tree)) from error
-    folders = {n: part_folder(tree, record.segment, n) for n in grid}
-    if progress:
-        console.say(f"split: {tree} holds {len(find_parts(tree))} parts of {record.segment}")
-    return folders
+        size = resolve_budget(budget)
+        yield Job(reader, tree, record, grid, tuple(reader.layers), table, size)
 
 
 def _reader(

@@ -157,8 +157,11 @@ def test_the_verbs_one_by_one(
                64) == 0  # fmt: skip
     ink = s5.open_run(tmp_path / "run").ink
     assert (ink.shape, int(ink.x[0])) == ((1, 100, 200), 10_100)
-    assert run(monkeypatch, "split", address, "-o", tmp_path / "tree", "--parts", "2", "--layers",
-               "9,10") == 0  # fmt: skip
+    asked = ("split", address, "-o", tmp_path / "tree", "--parts", "2", "--layers", "9,10")
+    capsys.readouterr()
+    assert run(monkeypatch, "plan", *asked) == 0
+    assert "1 of 2 layers, 300 px high" in capsys.readouterr().out
+    assert run(monkeypatch, *asked) == 0
     part = s5.open_volume(tmp_path / "tree" / SEGMENT / "parts_contrasted")
     table = s5.lookup_table()
     layers = phantom.read((0, 300, 10_000, 10_400), layers=[9, 10])

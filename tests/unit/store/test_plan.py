@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from s5engine.budget import parse_bytes
 from s5engine.errors import BudgetError
-from s5engine.store.plan import CHUNK, ENOUGH, choose_bands, plan_split, row_bands
+from s5engine.store.plan import CHUNK, ENOUGH, choose_bands, choose_split_bands, row_bands
 
 GIB = 2**30
 MIB = 2**20
@@ -46,7 +46,7 @@ def test_memory_that_is_of_no_use_is_not_taken(
 ) -> None:
     for plan in (
         choose_bands(shape, itemsize, budget=budget, base=0),
-        plan_split(shape, itemsize, part_width=10_000, budget=budget, base=0),
+        choose_split_bands(shape, itemsize, part_width=10_000, budget=budget, base=0),
     ):
         few = min(16, shape[1])
         assert plan.band_bytes <= max(ENOUGH, shape[0] * few * shape[2] * itemsize)
@@ -100,11 +100,15 @@ def test_a_resumed_ingest_keeps_its_band_height() -> None:
 
 
 def test_cutting_parts_may_use_lower_bands() -> None:
-    plan = plan_split((21, 13_780, 289_380), 1, part_width=10_000, budget=GIB, base=100 * MIB)
+    plan = choose_split_bands(
+        (21, 13_780, 289_380), 1, part_width=10_000, budget=GIB, base=100 * MIB
+    )
     assert plan.band_height < CHUNK or plan.ahead == 1
     assert plan.projected_peak <= GIB
     with pytest.raises(BudgetError, match="Cutting the parts"):
-        plan_split((21, 13_780, 289_380), 1, part_width=10_000, budget=100 * MIB, base=50 * MIB)
+        choose_split_bands(
+            (21, 13_780, 289_380), 1, part_width=10_000, budget=100 * MIB, base=50 * MIB
+        )
 
 
 def test_bands_cover_every_row_once() -> None:
