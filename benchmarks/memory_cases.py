@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import torch
-
 import s5engine as s5
+from benchmarks.ink_cases import model_of
 from benchmarks.memory_watch import TreeWatch
 
 CONTRAST = ((0, 0), (128, 64), (255, 255))
@@ -41,16 +40,14 @@ def split(store: str, folder: str, *, budget: str, width: int) -> dict[str, Any]
 
 
 def infer(
-    store: str, run: str, *, budget: str, stride: int, columns: int, checkpoint: str | None = None
+    store: str, run: str, *, budget: str, stride: int, columns: int, preset: str | None = None
 ) -> dict[str, Any]:
     """Predict and write all products; return what the plan had said.
 
-    Without a checkpoint the network is a stand-in that answers at once: what is measured is the
-    engine, over as many blocks as a real network would take hours for.
+    Without a preset of UNETR-SF, random weights in it, the network is a stand-in that answers at
+    once: what is measured is the engine, over as many blocks as a real network takes hours for.
     """
-    model = (
-        s5.wrap_model(_stand_in, tile=128) if checkpoint is None else s5.load_checkpoint(checkpoint)
-    )
+    model = model_of(preset or "stand-in")
     volume = s5.open_volume(store).isel(x=slice(0, columns))
     asked: dict[str, Any] = {
         "windows": WINDOWS, "stride": stride, "tta": 0, "budget": budget,
@@ -76,7 +73,3 @@ def infer_on_processes(
     with processes, TreeWatch(os.getpid()) as watch:
         told = infer(store, run, budget=budget, stride=stride, columns=columns)
     return told | {"tree_peak_mib": watch.peak >> 20}
-
-
-def _stand_in(tiles: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.avg_pool2d(tiles[:, 6], 4) * 4 - 2
