@@ -73,13 +73,17 @@ class ShardFiles:
         """Number of axes; with ``shape``, ``dtype`` and slicing, what dask wants of an array."""
         return len(self.shape)
 
-    def __getitem__(self, place: tuple[slice, slice, slice]) -> Pixels:
-        """Return a box; slices without a step."""
-        box = [s.indices(n) for s, n in zip(place, self.shape, strict=True)]
-        pixels = self.read(*(slice(*ends[:2]) for ends in box[1:]))
-        first, last, _ = box[0]
-        whole = last - first == self.shape[0]
-        return pixels if whole else np.ascontiguousarray(pixels[first:last])
+    def __getitem__(self, place: tuple[Any, ...]) -> Pixels:
+        """Return what numpy would: dask hands on slices with steps, numbers and lists as well."""
+        boxes, within = zip(
+            *(_hull(part, length) for part, length in zip(place, self.shape, strict=True)),
+            strict=True,
+        )
+        layers, rows, columns = boxes
+        pixels = self.read(rows, columns)
+        if layers != slice(0, self.shape[0]):
+            pixels = pixels[layers]
+        return np.asarray(pixels[within], order="C")
 
     def writer(self) -> ChunkFiles:
         """Return what writes whole shards of the same array."""
@@ -194,3 +198,22 @@ def _is_like_ours(array: zarr.Array[Any]) -> bool:
 def _touched(start: int, stop: int, side: int) -> range:
     """Return which pieces of ``side`` px the pixels ``start``…``stop`` lie in."""
     return range(start // side, -(-stop // side))
+
+
+def _hull(part: Any, length: int) -> tuple[slice, Any]:
+    """Return the span that an index of one axis lies in, and the index within that span."""
+    if not isinstance(part, slice):
+        wanted = np.asarray(part)
+        if wanted.dtype == bool:
+            wanted = np.flatnonzero(wanted)
+        wanted = np.where(wanted < 0, wanted + length, wanted)
+        if not wanted.size:
+            return slice(0, 0), wanted.astype(np.intp)
+        low = int(wanted.min())
+        return slice(low, int(wanted.max()) + 1), wanted - low if wanted.ndim else int(wanted) - low
+    wanted_range = range(*part.indices(length))
+    if not wanted_range:
+        return slice(0, 0), slice(None)
+    low, high = sorted((wanted_range[0], wanted_range[-1]))
+    step = wanted_range.step
+    return slice(low, high + 1), slice(None) if step == 1 else slice(None, None, step)

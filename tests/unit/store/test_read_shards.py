@@ -130,3 +130,25 @@ def test_what_is_stored_in_another_way_is_left_to_zarr(
     theirs[...] = data = pixels(2, 32, 32, dtype="uint16")
     assert ShardFiles.of(theirs) is None
     np.testing.assert_array_equal(s5.open_volume(tmp_path / "theirs").values, data)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        np.s_[:, 3:40, 5:60], np.s_[:, ::3, 2:70:5], np.s_[::-1, 40:3:-4, ::-1], np.s_[1, 7, 9:50],
+        np.s_[:, [5, 2, 60], :],
+        np.s_[1:2, -3, ::2], np.s_[1, 2, 3], np.s_[:, 9:9, :], np.s_[[2, 0], 5:9, 8:70],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_any_slice_is_numpys(tmp_path: Path, place: Any) -> None:
+    array = zarr.create_array(
+        tmp_path / "a", shape=(3, 70, 90), dtype="uint8", chunks=(3, 16, 16), shards=(3, 32, 32),
+        compressors=BloscCodec(cname="zstd", clevel=1), fill_value=0,
+    )  # fmt: skip
+    array[...] = data = pixels(3, 70, 90, dtype="uint8")
+    read = ShardFiles.of(array)
+    assert read is not None
+    np.testing.assert_array_equal(read[place], data[place])
+    volume = s5.open_volume(tmp_path / "a")
+    np.testing.assert_array_equal(volume[place].values, data[place])
