@@ -141,6 +141,7 @@ def test_coarser_levels_follow_a_going_run_and_catch_up_after_a_stop(
 
     monkeypatch.setattr(turns, "reduce_blocks", noted)
     monkeypatch.setattr(turns, "group_size", lambda: (1, 2))
+    monkeypatch.setitem(globals(), "SHAPE", (18, 300, 1300))
     blend = turns.Turns._blend_blocks
     monkeypatch.setattr(turns.Turns, "_blend_blocks", stop)
     with pytest.raises(StoppedError):
