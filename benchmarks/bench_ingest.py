@@ -13,7 +13,7 @@ from benchmarks.served import ServedSegment
 
 TITLE = "Ingest: from layer files to contrasted parts, against the 2025 way"
 BENCH: dict[str, Any] = {
-    "layers": 21, "part_width": 10_000, "rounds": 1, "held_rounds": 2,
+    "layers": 21, "part_width": 10_000, "rounds": 1, "held_rounds": 1,
     "sizes": [[128, 1], [128, 3], [128, 6], [128, 12], [1378, 6]],
     "codecs": ["none"], "also_lzw": [[128, 6]],
 }  # fmt: skip
@@ -21,14 +21,15 @@ FULL: dict[str, Any] = {
     **BENCH,
     "sizes": [[256, 1], [256, 3], [256, 6], [256, 12], [1378, 6]],
     "also_lzw": [[256, 6]],
+    "held_rounds": 3,
 }
 TINY: dict[str, Any] = {
     "layers": 12, "part_width": 250, "rounds": 2, "held_rounds": 1, "sizes": [[60, 1], [60, 3]],
     "codecs": ["none"], "also_lzw": [[60, 3]],
 }  # fmt: skip
 CASES = "benchmarks.ingest_cases"
-#: Least gain over the 2025 way at six parts.
-BAR = 6.0
+#: Least gain over the 2025 way at six parts, of the way that does what 2025 did: no pyramid.
+BAR, HELD = 6.0, "level 0"
 ONE_PART = "of one part both decode all once, and the engine has more to import"
 
 
@@ -112,7 +113,7 @@ def _ratios(
         for codec in codecs:
             old, new = columns[f"2025-{codec}"], columns[way]
             bar: dict[str, Any] = (
-                {"bar": (">=", BAR)} if held and codec == "none" and way == "store" else {}
+                {"bar": (">=", BAR)} if held and codec == "none" and way == HELD else {}
             )
             name = f"2025-{codec} ÷ {way}"
             more = bar | ({"missing": ONE_PART} if where["parts"] == 1 else {})

@@ -113,7 +113,8 @@ class Turns:
         self._fresh += blocks
         # The coarser levels as well, so that a large run can be looked at while it fills. What
         # comes after the last time is in the pyramid that is made at the end.
-        if self._waiting and time.monotonic() - self._reduced >= _LEVEL_SECONDS:
+        due = time.monotonic() - self._reduced >= _LEVEL_SECONDS
+        if self._waiting and self._fresh and due:
             reduce_blocks(
                 self._store, [(self._place(1, y), self._place(2, x)) for _, y, x in self._fresh]
             )

@@ -31,14 +31,20 @@ class GrayPng:
     def __init__(self, file: BinaryIO, shape: tuple[int, int]) -> None:
         height, self._width = shape
         self._file, self._packer = file, zlib.compressobj(6)
+        self._above = np.zeros(self._width, np.uint8)
         file.write(b"\x89PNG\r\n\x1a\n")
         _chunk(file, b"IHDR", struct.pack(">IIBBBBB", self._width, height, 8, 0, 0, 0, 0))
 
     def append(self, band: npt.NDArray[np.uint8]) -> None:
         """Write the next (rows, width) pixels."""
-        # Each row begins with its filter: 0, none.
-        lines = np.zeros((band.shape[0], self._width + 1), np.uint8)
-        lines[:, 1:] = band
+        if not len(band):
+            return
+        # Each row begins with its filter: 2, less the row above. Deflate looks back 32 KiB only:
+        # in wider pictures it would not find that row, however alike it is.
+        lines = np.full((band.shape[0], self._width + 1), 2, np.uint8)
+        np.subtract(band[0], self._above, out=lines[0, 1:])
+        np.subtract(band[1:], band[:-1], out=lines[1:, 1:])
+        self._above = band[-1].copy()
         _chunk(self._file, b"IDAT", self._packer.compress(lines.tobytes()))
 
     def finish(self) -> None:

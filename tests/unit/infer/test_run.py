@@ -13,7 +13,7 @@ import xarray as xr
 from PIL import Image
 
 import s5engine as s5
-from s5engine.infer import memory
+from s5engine.infer import memory, turns
 from support import counting_model, noise, texture, volume_of
 
 SHAPE = (18, 300, 420)
@@ -121,6 +121,41 @@ def test_a_stopped_run_goes_on_without_running_a_block_again(tmp_path: Path, mom
     counter.tiles = 0
     s5.write_run(lazy_ink(model), tmp_path, progress=False)
     assert counter.tiles == 0
+
+
+def test_coarser_levels_follow_a_going_run_and_catch_up_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = counting_model()
+    seen: list[set[tuple[int, int]]] = []
+    real = turns.reduce_blocks
+
+    def noted(store: Path, places: list[tuple[slice, slice]]) -> None:
+        seen.append({(rows.start, columns.start) for rows, columns in places})
+        real(store, places)
+
+    def stop(self: turns.Turns, blocks: list[object], meter: object = None) -> None:
+        if seen:
+            raise StoppedError
+        blend(self, blocks, meter)
+
+    monkeypatch.setattr(turns, "reduce_blocks", noted)
+    monkeypatch.setattr(turns, "group_size", lambda: (1, 2))
+    monkeypatch.setitem(globals(), "SHAPE", (18, 300, 1300))
+    blend = turns.Turns._blend_blocks
+    monkeypatch.setattr(turns.Turns, "_blend_blocks", stop)
+    with pytest.raises(StoppedError):
+        s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    monkeypatch.setattr(turns.Turns, "_blend_blocks", blend)
+    # What was blended first is shown at once, also what another process had blended.
+    assert len(seen) == 1
+    monkeypatch.setattr(turns, "_LEVEL_SECONDS", 0.0)
+    s5.write_run(lazy_ink(model), tmp_path, progress=False)
+    assert seen[0] < seen[1]
+    monkeypatch.setattr(turns, "_LEVEL_SECONDS", 1e9)
+    seen.clear()
+    s5.write_run(lazy_ink(model), tmp_path / "seldom", progress=False)
+    assert len(seen) == 1
 
 
 def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
