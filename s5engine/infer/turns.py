@@ -18,7 +18,7 @@ from s5engine.console import progress as show_progress
 from s5engine.infer.execute import Index, group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
 from s5engine.infer.surgery import down_columns, needed_tiles, replace_tiles
-from s5engine.store.pyramid import reduce_blocks
+from s5engine.store.reduce_blocks import reduce_blocks
 
 if TYPE_CHECKING:
     import xarray as xr

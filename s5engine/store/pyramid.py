@@ -6,12 +6,9 @@ that nothing is ever written twice or read while it is half there.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from itertools import islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +17,7 @@ import numpy as np
 
 from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
-from s5engine.errors import InvalidArgumentError, StoreError
+from s5engine.errors import StoreError
 from s5engine.store.create import remove_strays
 from s5engine.store.halve import halve
 from s5engine.store.levels import (
@@ -285,75 +282,3 @@ def _halved(source: zarr.Array[Any], layers: slice, rows: slice, columns: slice)
     shards = ShardFiles.of(source)
     pixels: Any = source[(layers, *wanted)] if shards is None else shards.read(*wanted)
     return halve(np.asarray(pixels))
-
-
-def reduce_blocks(store: str | Path, places: Sequence[tuple[slice, slice]]) -> None:
-    """Bring finished blocks of a run's ink into all coarser levels, so that a going run is seen.
-
-    The levels are made at the first call and not listed in the metadata: ``open_pyramid(store,
-    partial=True)`` opens them, 0 where nothing is yet. Blocks may have any size and place, and
-    come in any order, from several threads or processes: once all have come, every level is what
-    `write_pyramid` makes, which lists it. Many at a time cost less: a chunk of a level is made
-    once for all that reaches into it.
-
-    Parameters
-    ----------
-    store : str or Path
-        A run's folder or its ``ink.zarr``.
-    places : sequence of (rows, columns)
-        What is finished, slices of pixels of the stored array (from 0), all windows.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If the store is not ink, or a block is not inside it.
-    StoreError
-        If nothing is there, or it cannot be written.
-    """
-    base = find_base(resolve_store(store))
-    boxes = []
-    for rows, columns in places:
-        (y0, y1, _), (x0, x1, _) = rows.indices(base.shape[1]), columns.indices(base.shape[2])
-        if not base.is_ink or y0 >= y1 or x0 >= x1:
-            raise InvalidArgumentError(
-                f"A block of ink is reduced, not {rows} × {columns} of {base.path} {base.shape}."
-            )
-        boxes.append((y0, y1, x0, x1))
-    if not base.shapes or not boxes:
-        return
-    with _alone(base):
-        found = open_levels(base) or create_levels(base, base.heights[0])
-        source = full_resolution(base)
-        for target in found[1]:
-            # What reaches into a block at all: its neighbours come from the level before.
-            boxes = [(y0 // 2, -(-y1 // 2), x0 // 2, -(-x1 // 2)) for y0, y1, x0, x1 in boxes]
-            for rows, columns in _touched_chunks(target, boxes):
-                target[:, rows, columns] = _halved(source, slice(None), rows, columns)
-            source = target
-
-
-def _touched_chunks(
-    array: zarr.Array[Any], boxes: Sequence[tuple[int, int, int, int]]
-) -> Iterator[tuple[slice, slice]]:
-    """Yield the rows and columns of each chunk that a box reaches into, once."""
-    (_, height, width), (_, high, wide) = array.shape, array.chunks
-    places = {
-        place
-        for y0, y1, x0, x1 in boxes
-        for place in product(range(y0 // high, -(-y1 // high)), range(x0 // wide, -(-x1 // wide)))
-    }
-    for row, column in sorted(places):
-        rows = slice(row * high, min((row + 1) * high, height))
-        yield rows, slice(column * wide, min((column + 1) * wide, width))
-
-
-@contextmanager
-def _alone(base: Base) -> Iterator[None]:
-    """Keep other threads and processes from changing the same chunks meanwhile."""
-    # A file that is never replaced; the lock goes with its descriptor.
-    descriptor = os.open(base.path / base.array / "zarr.json", os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

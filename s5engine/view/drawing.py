@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +12,7 @@ import numpy as np
 from s5engine.errors import InvalidArgumentError, S5Error, SourceNotFoundError, StoreError
 from s5engine.geometry import Box
 from s5engine.store.backups import move_in
+from s5engine.store.lock import alone_at
 from s5engine.store.png import write_gray_png
 from s5engine.train.labelled import IGNORE, LABEL, MASK
 from s5engine.train.mask_rows import check_threshold, mask_rows, read_header
@@ -85,7 +83,8 @@ def write_drawing(
     try:
         if folder.parent.is_dir():
             folder.mkdir(exist_ok=True)
-        with _alone(folder):
+        # One drawing after the other, so that each is drawn on the one before.
+        with alone_at(folder):
             _check_sizes(folder, place, start)
             own = folder / name if (folder / name).exists() else None
             base = own if start is None else Path(start)
@@ -135,14 +134,3 @@ def _write(folder: Path, name: str, bands: Iterator[np.ndarray], box: Box) -> No
         move_in(made, folder, [name])
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Let one drawing after the other be written, so that each is drawn on the one before."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

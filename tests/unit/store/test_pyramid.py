@@ -16,7 +16,8 @@ from s5engine.store import halve as halving
 from s5engine.store import levels, pyramid, pyramid_plan
 from s5engine.store.halve import halve
 from s5engine.store.ingest import ingest
-from s5engine.store.pyramid import open_pyramid, reduce_blocks, write_pyramid
+from s5engine.store.pyramid import open_pyramid, write_pyramid
+from s5engine.store.reduce_blocks import reduce_blocks
 from unit.store.segments import files_of, pixels, write_layers
 
 #: Three levels; the first of them has three blocks along x.
