@@ -28,6 +28,8 @@ LOCALHOST = "127.0.0.1"
 LEAST_WORKER_BYTES = 600 * 2**20
 #: Seconds to wait for a scheduler to answer.
 _PATIENCE = 8
+#: What dask sets glibc's threshold to for its workers, bytes.
+_DASK_TRIMS_AT = "65536"
 #: Where dashboards are by custom; another port is taken where it is not free.
 _DASHBOARD_PORT = 8787
 #: Only errors of dask's own are shown.
@@ -212,16 +214,20 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
 
     # Set before a worker's interpreter starts: libraries read it when they are loaded.
     environment = "distributed.nanny.pre-spawn-environ"
-    variables: dict[str, str | None] = {
+    variables = {
         f"{environment}.{name}": str(_torch_threads())
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
     }
     # Processes share the processors: threads that wait must not spin (measured: half the time).
     variables[f"{environment}.OMP_WAIT_POLICY"] = "PASSIVE"
-    # dask sets it for its workers, and glibc then gives every array from 128 KiB on back at once:
-    # each batch of tiles was mapped anew, page by page (measured: 400,000 page faults instead of
-    # 600, and a small network ten times as slow).
-    variables[f"{environment}.MALLOC_TRIM_THRESHOLD_"] = None
+    # dask sets the first for its workers, and glibc then gives every array from 128 KiB on back at
+    # once: each batch of tiles was mapped anew, page by page (measured: 400,000 page faults instead
+    # of 600, and a small network ten times as slow). These are where glibc ends by itself.
+    variables[f"{environment}.MALLOC_TRIM_THRESHOLD_"] = str(64 * 2**20)
+    variables[f"{environment}.MALLOC_MMAP_THRESHOLD_"] = str(32 * 2**20)
+    # What is set in this process goes first; there dask leaves its own value behind.
+    if os.environ.get("MALLOC_TRIM_THRESHOLD_") == _DASK_TRIMS_AT:
+        del os.environ["MALLOC_TRIM_THRESHOLD_"]
     asked = {"distributed.scheduler.worker-saturation": _SATURATION, **variables}
     with dask.config.set(asked):
         served = f"{LOCALHOST}:{_free_port(_DASHBOARD_PORT) if dashboard else 0}"

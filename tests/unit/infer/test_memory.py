@@ -77,7 +77,8 @@ def test_the_choice_fits_and_none_better_does(
         peak = project(at_once, block, chosen.batch, per_tile(chosen.batch), base).projected_peak
         assert peak > budget
     if chosen.threads < shape.threads:  # more of them would not have fitted either
-        more = replace(shape, threads=min(2 * chosen.threads, shape.threads))
+        halved = [shape.threads >> n for n in range(shape.threads.bit_length())]
+        more = replace(shape, threads=halved[halved.index(chosen.threads) - 1])
         peak = project(more, chosen.block, chosen.batch, per_tile(chosen.batch), base)
         assert peak.projected_peak > budget
 
