@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Measured, run_case
+from benchmarks.common import run_case
 from benchmarks.record import case, ratio
 from benchmarks.scratch import scratch
 from benchmarks.served import ServedSegment
@@ -14,58 +16,75 @@ from benchmarks.served import ServedSegment
 TITLE = "Is the budget kept? Peak memory of each step at several budgets and widths"
 BENCH: dict[str, Any] = {
     "rows": 1024, "widths": [2048, 16_384], "budgets": ["1.5 GiB", "4 GiB"], "strides": [64],
-    "network": None,
+    "network": None, "workers": [0],
 }  # fmt: skip
 #: What the published result was measured with; half an hour. At the smaller width a step is
 #: already at work on as much at a time as it ever is.
 FULL: dict[str, Any] = {
     "rows": 1024, "widths": [20_480, 163_840], "budgets": ["1.5 GiB", "4 GiB", "12 GiB"],
-    "strides": [64], "network": "b3",
+    "strides": [64], "network": "b3", "workers": [0, 2],
 }  # fmt: skip
 TINY: dict[str, Any] = {
     "rows": 150, "widths": [300], "budgets": ["4 GiB"], "strides": [64], "network": None,
+    "workers": [0],
 }  # fmt: skip
 CASES = "benchmarks.memory_cases"
 LAYERS = 18
+#: What of a step's arguments lies in the scratch folder.
+_PLACES = ("store", "folder", "run")
 #: Columns for a real network, which takes a quarter of a second for each of their tiles.
 _NARROW = 256
 
 
-def told(name: str, budget: str, width: int, run: Measured, **more: Any) -> dict[str, Any]:
-    """Return one case."""
-    return case(
-        name, [run], figures=run.result or {}, series=False, budget=budget, width=width, **more
-    )
-
-
 def measure(
     root: Path | None, *, rows: int, widths: list[int], budgets: list[str], strides: list[int],
-    network: str | None,
+    network: str | None, workers: list[int],
 ) -> dict[str, Any]:  # fmt: skip
-    """Run every step at every budget and width, each in a fresh process."""
+    """Run every step at every budget and width, each in a fresh process.
+
+    ``workers`` are worker processes; 0 is threads, and only these run at every width.
+    """
     cases = []
     with ServedSegment(rows, max(widths), LAYERS) as segment, scratch(root) as folder:
-        store, tree, out = (str(folder / name) for name in ("volume.zarr", "tree", "run"))
-        for budget in budgets:
-            for width in widths:
-                run = run_case(f"{CASES}:ingest", url=segment.url, store=store, budget=budget,
-                               box=[0, rows, 0, width])  # fmt: skip
-                cases.append(told("ingest", budget, width, run))
-                run = run_case(f"{CASES}:split", store=store, folder=tree, budget=budget,
-                               width=10_000)  # fmt: skip
-                cases.append(told("split", budget, width, run))
-                shutil.rmtree(tree)
-                infers: list[tuple[int, int, str | None]] = [(width, s, None) for s in strides]
-                if network is not None and width == min(widths):
-                    infers.append((_NARROW, strides[0], network))
-                for columns, stride, preset in infers:
-                    run = run_case(f"{CASES}:infer", store=store, run=out, budget=budget,
-                                   stride=stride, columns=columns, preset=preset)  # fmt: skip
-                    cases.append(told("infer", budget, columns, run, stride=stride,
-                                      network=preset or "none"))  # fmt: skip
-                    shutil.rmtree(out)
-                shutil.rmtree(store)
+        for budget, width, count in product(budgets, widths, workers):
+            if count and width != min(widths):
+                continue
+            how = How(folder, budget, count)
+            given: dict[str, Any] = {"url": segment.url, "box": [0, rows, 0, width]}
+            cases.append(how.run("ingest", {"width": width}, store="volume.zarr", **given))
+            cases.append(how.run("split", {"width": width}, store="volume.zarr", folder="tree",
+                                 width=10_000))  # fmt: skip
+            infers: list[tuple[int, int, str | None]] = [(width, s, None) for s in strides]
+            if network is not None and width == min(widths):
+                infers.append((_NARROW, strides[0], network))
+            for columns, stride, preset in infers:
+                where = {"width": columns, "stride": stride, "network": preset or "none"}
+                cases.append(how.run("infer", where, store="volume.zarr", run="run",
+                                     stride=stride, columns=columns, preset=preset))  # fmt: skip
+                shutil.rmtree(folder / "run")
+            for name in ("tree", "volume.zarr"):
+                shutil.rmtree(folder / name)
     return body(cases, {"layers": LAYERS, "rows": rows})
+
+
+@dataclass(frozen=True)
+class How:
+    """Where and in what memory the steps work; ``workers`` 0 is threads."""
+
+    folder: Path
+    budget: str
+    workers: int
+
+    def run(self, name: str, where: dict[str, Any], **given: Any) -> dict[str, Any]:
+        """Run one step; return its case."""
+        places = {key: str(self.folder / given[key]) for key in _PLACES if key in given}
+        given = given | places | {"budget": self.budget}
+        if self.workers:
+            run = run_case(f"{CASES}:on_processes", case=name, workers=self.workers, **given)
+        else:
+            run = run_case(f"{CASES}:{name}", **given)
+        where = where | {"budget": self.budget, "workers": self.workers}
+        return case(name, [run], figures=run.result or {}, series=False, **where)
 
 
 def body(cases: list[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:

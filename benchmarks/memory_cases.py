@@ -65,11 +65,9 @@ def infer(
     }
 
 
-def infer_on_processes(
-    store: str, run: str, *, budget: str, stride: int, columns: int, workers: int
-) -> dict[str, Any]:
-    """Predict on worker processes; return what the plan had said and what all held at most."""
+def on_processes(case: str, workers: int, budget: str, **given: Any) -> dict[str, Any]:
+    """Do a case on worker processes; return what the plan had said and what all held at most."""
     processes = s5.cluster("processes", budget=budget, workers=workers, dashboard=False)
     with processes, TreeWatch(os.getpid()) as watch:
-        told = infer(store, run, budget=budget, stride=stride, columns=columns)
+        told: dict[str, Any] = globals()[case](budget=budget, **given)
     return told | {"tree_peak_mib": watch.peak >> 20}

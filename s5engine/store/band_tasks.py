@@ -6,6 +6,8 @@ are finished is written down by the one process that gives the command.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import sys
 import threading
 import uuid
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s5engine import console
-from s5engine.budget import current_rss, format_bytes
+from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.errors import BudgetError, SourceChangedError
 from s5engine.store.plan import BAND_HEIGHTS, BandPlan, row_bands
 
@@ -201,6 +203,26 @@ def _read_here(stack: LayerStack) -> str | None:
     if read > _READ_AGAIN * stack.bytes_for(None):
         return "no band of these layers can be decoded without the rows above it"
     return None
+
+
+def budget_here(budget: int | str | None) -> int:
+    """Return what this process may use: the budget less what workers on this machine hold now."""
+    return max(resolve_budget(budget) - sum(_held_by_workers()), 1)
+
+
+def _held_by_workers() -> list[int]:
+    """Return the bytes that each worker process on this machine holds now."""
+    client = current_client()
+    held = {} if client is None else client.run(_trimmed)
+    # Others are on machines with memory of their own, or threads of this process.
+    return [size for address, size in held.items() if "://127.0.0.1:" in address]
+
+
+def _trimmed() -> int:
+    """Give back what is free, and return what this process then holds; runs in a worker."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return current_rss()
 
 
 def current_client() -> Any:

@@ -17,7 +17,7 @@ from s5engine import console
 from s5engine.budget import current_rss
 from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
-from s5engine.store.band_tasks import Workers, asked_threads, find_workers
+from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut_bands import Cutting
 from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
@@ -189,7 +189,7 @@ def plan_pass(job: Job, files: list[PartFile], workers: Workers | None) -> BandP
     """
     threads = workers.threads if workers else asked_threads()
     make = functools.partial(_plan, job, _hull(job, files), _layers(files), threads)
-    return workers.plan(make) if workers else make(current_rss(), job.budget)
+    return workers.plan(make) if workers else make(current_rss(), budget_here(job.budget))
 
 
 def _layers(files: list[PartFile]) -> tuple[int, ...]:

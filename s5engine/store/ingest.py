@@ -11,7 +11,7 @@ from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
-from s5engine.store.band_tasks import Workers, asked_threads, find_workers
+from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
 from s5engine.store.create import (
     create_store,
     find_record,
@@ -109,23 +109,23 @@ def ingest(
     from s5engine.source.stack import open_stack
 
     path = _target(store)
-    size, held = resolve_budget(budget), current_rss()
+    size, here, held = resolve_budget(budget), budget_here(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:
         wanted = wanted_record(stack, box, zarr_format)
         found = find_record(path)
         if found is not None and resume:
             check_same(found, wanted, path)
         if pyramid:  # what would not fit at the end is refused now
-            plan_coarser(wanted, base=held, budget=size)
+            plan_coarser(wanted, base=held, budget=here)
         if found is None or not found.complete or not resume:
             workers = find_workers("ingest", stack, size)
             height = found.band_height if found and resume else None
-            plan = bands_of(stack, wanted, size, height, workers)
+            plan = bands_of(stack, wanted, size if workers else here, height, workers)
             _fill(stack, path, wanted, plan, found, workers, resume=resume, progress=progress)
         else:  # killed between the last line of the journal and its end
             journal_path(path).unlink(missing_ok=True)
     if pyramid:
-        write_levels(path, budget=size, held=held, progress=progress)
+        write_levels(path, budget=budget_here(budget), held=held, progress=progress)
     volume = open_volume(path)
     if progress:
         console.say(

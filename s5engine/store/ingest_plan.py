@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import format_seconds, table
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Box, as_box
-from s5engine.store.band_tasks import Workers, asked_threads, find_workers
+from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
 from s5engine.store.ome import VolumeRecord, ZarrFormat
 from s5engine.store.plan import CHUNK, BandPlan, choose_bands, in_flight, row_bands
 from s5engine.store.progress import as_json
@@ -45,7 +45,7 @@ class IngestPlan:
     workers : int
         Worker processes that copy; 0 where this one's threads do.
     waiting_bytes : int
-        Held by this process while workers copy.
+        Held by this process while workers copy, or by workers of this machine that do not.
     pyramid : PyramidPlan or None
         How the coarser levels are made, and their memory; None if they are not wanted.
     disk_bytes : dict of str to int
@@ -71,7 +71,8 @@ class IngestPlan:
         """Projected peak memory of all processes, bytes."""
         levels = 0 if self.pyramid is None else self.pyramid.projected_peak
         bands = self.bands.projected_peak * max(self.workers, 1) + self.waiting_bytes
-        return max(bands, levels)
+        idle = 0 if self.workers else self.waiting_bytes
+        return max(bands, levels + idle)
 
     def arithmetic(self) -> str:
         """Return the sum that makes the projected peak, as text."""
@@ -157,18 +158,24 @@ def plan_ingest(
     load_libraries(pyramid)
     from s5engine.source.stack import open_stack
 
-    size, held = resolve_budget(budget), current_rss()
+    size, here, held = resolve_budget(budget), budget_here(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:
         record = wanted_record(stack, box, zarr_format)
-        return _planned(stack, record, held, size, pyramid, measure)
+        levels = plan_coarser(record, base=held, budget=here) if pyramid else None
+        workers = find_workers("ingest", stack, size)
+        bands = bands_of(stack, record, size if workers else here, workers=workers)
+        waiting = current_rss() if workers else size - here
+        told = _planned(stack, record, bands, levels, measure)
+        return replace(
+            told, workers=workers.count if workers else 0, waiting_bytes=waiting, budget=size
+        )
 
 
 def _planned(
-    stack: LayerStack, record: VolumeRecord, held: int, size: int, pyramid: bool, measure: bool
-) -> IngestPlan:
-    levels = plan_coarser(record, base=held, budget=size) if pyramid else None
-    workers = find_workers("ingest", stack, size)
-    bands = bands_of(stack, record, size, workers=workers)
+    stack: LayerStack, record: VolumeRecord, bands: BandPlan, levels: PyramidPlan | None,
+    measure: bool,
+) -> IngestPlan:  # fmt: skip
+    """Return the plan for this process alone."""
     box = Box(*record.box)
     shape = (len(record.layers), box.height, box.width)
     pixels = int(np.prod(shape, dtype=np.int64)) * np.dtype(record.dtype).itemsize
@@ -177,15 +184,15 @@ def _planned(
         fetch_bytes=int(stack.bytes_for(record.box)),
         shape=shape,
         bands=bands,
-        workers=workers.count if workers else 0,
-        waiting_bytes=current_rss() if workers else 0,
+        workers=0,
+        waiting_bytes=0,
         pyramid=levels,
         disk_bytes={
             "full resolution": pixels,
-            "coarser levels": -(-pixels // 3) if pyramid else 0,
+            "coarser levels": -(-pixels // 3) if levels else 0,
             "band.partial": band if bands.collects else 0,
         },
-        budget=size,
+        budget=bands.budget,
         seconds=_seconds(stack, box, bands) if measure else None,
     )
 

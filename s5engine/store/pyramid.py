@@ -18,6 +18,7 @@ import numpy as np
 from s5engine import console
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import StoreError
+from s5engine.store.band_tasks import budget_here
 from s5engine.store.create import remove_strays
 from s5engine.store.halve import halve
 from s5engine.store.levels import (
@@ -92,7 +93,7 @@ def write_pyramid(
             f"The run in {path.parent} is not finished; its pyramid is made at its end.",
             "The same command that began it lets it go on.",
         )
-    write_levels(path, budget=budget, resume=resume, progress=progress)
+    write_levels(path, budget=budget_here(budget), resume=resume, progress=progress)
     return open_pyramid(path)
 
 

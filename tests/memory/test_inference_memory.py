@@ -51,8 +51,9 @@ def test_budgets_are_kept(store: Path, tmp_path: Path, budget: str) -> None:
 
 def test_worker_processes_share_the_budget(store: Path, tmp_path: Path) -> None:
     budget = "2.5 GiB"
-    run = run_case(f"{CASES}:infer_on_processes", store=str(store), run=str(tmp_path / "run"),
-                   budget=budget, stride=64, columns=WIDTH, workers=2)  # fmt: skip
+    run = run_case(f"{CASES}:on_processes", case="infer", store=str(store),
+                   run=str(tmp_path / "run"), budget=budget, stride=64, columns=WIDTH,
+                   workers=2)  # fmt: skip
     projected, tree = run.result["projected_mib"] * MIB, run.result["tree_peak_mib"] * MIB
     assert tree <= projected <= parse_bytes(budget), run.result
     assert projected <= 2 * tree, run.result

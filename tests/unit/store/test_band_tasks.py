@@ -21,7 +21,13 @@ from s5engine.errors import BudgetError, SourceNotFoundError, StoreError
 from s5engine.phantom import LayerServer
 from s5engine.source.stack import open_stack
 from s5engine.store import band_tasks, ingest, plan, split
-from s5engine.store.band_tasks import LayersThere, Workers, in_order, layers_there
+from s5engine.store.band_tasks import (
+    LayersThere,
+    Workers,
+    budget_here,
+    in_order,
+    layers_there,
+)
 from s5engine.store.part_file import PartFile, rows_by_token
 from s5engine.store.progress import Journal, read_units
 from unit.store.segments import files_of, pixels, write_layers
@@ -277,6 +283,27 @@ def test_a_share_that_cannot_do_is_refused(source: Path, tmp_path: Path) -> None
     with pytest.raises(BudgetError, match=r"Each of 2 workers has .* for each of them, or use"):
         split.split(source, tmp_path / "out", budget="700 MiB", progress=False)
     assert not list(tmp_path.rglob("*.tif.partial"))
+
+
+def test_workers_that_only_wait_count_as_well(client: Client, source: Path) -> None:
+    six = 6 * 2**30
+    waiting = six - budget_here(six)
+    assert 2 * 100 * 2**20 < waiting < 2 * 2**30  # two processes with dask and numpy
+    with LayerServer({f"seg/layers/{p.name}": p.read_bytes() for p in (source / "layers").iterdir()}
+                     ) as server:  # fmt: skip
+        told = s5.plan_ingest(server.url("seg/layers/"), budget="6 GiB")
+    assert told.workers == 0
+    assert told.waiting_bytes > 2 * 100 * 2**20
+    assert told.projected_peak > told.bands.projected_peak + 2 * 100 * 2**20
+    there = s5.plan_ingest(source, budget="6 GiB")
+    assert there.workers == 2
+    assert there.projected_peak > 2 * there.bands.projected_peak
+
+
+def test_without_workers_the_budget_is_this_process() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(band_tasks, "current_client", lambda: None)
+        assert budget_here("6 GiB") == 6 * 2**30
 
 
 def test_workers_that_do_not_see_the_same_disk_say_so(source: Path) -> None:
