@@ -55,7 +55,7 @@ def measure(
             cases.append(how.run("split", {"width": width}, store="volume.zarr", folder="tree",
                                  width=10_000))  # fmt: skip
             infers: list[tuple[int, int, str | None]] = [(width, s, None) for s in strides]
-            if network is not None and width == min(widths):
+            if network is not None and width == min(widths) and not count:
                 infers.append((_NARROW, strides[0], network))
             for columns, stride, preset in infers:
                 where = {"width": columns, "stride": stride, "network": preset or "none"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s5engine.budget import current_rss, resolve_budget
+from s5engine.errors import BudgetError
 from s5engine.infer.arguments import choose_batches
 from s5engine.infer.execute import GROUP, current_client, group_size
 from s5engine.infer.memory import (
@@ -19,6 +20,7 @@ from s5engine.infer.memory import (
     choose,
     pyramid_bytes,
 )
+from s5engine.store.band_tasks import share_error
 from s5engine.store.levels import INK_HEIGHTS
 from s5engine.store.pyramid import plan_levels
 
@@ -77,11 +79,14 @@ def plan_memory(
     if workers:
         allowed = (allowed - waiting_bytes()) // len(workers)
         base = _WORKER_BASE + weight_bytes(model)
-    chosen = choose(
-        shape, choose_batches(model, batch), functools.partial(working_bytes, model),
-        base=base, budget=allowed, kept_bytes=functools.partial(kept_bytes, model),
-        fewer_threads=not workers,
-    )  # fmt: skip
+    try:
+        chosen = choose(
+            shape, choose_batches(model, batch), functools.partial(working_bytes, model),
+            base=base, budget=allowed, kept_bytes=functools.partial(kept_bytes, model),
+            fewer_threads=not workers,
+        )  # fmt: skip
+    except BudgetError as error:
+        raise share_error(error, len(workers), allowed) if workers else error from None
     return replace(chosen, pyramid=0 if workers else _pyramid_bytes(chosen, allowed))
 
 

@@ -71,11 +71,7 @@ class Workers:
         try:
             return plan(self.base, self.budget)
         except BudgetError as error:
-            raise BudgetError(
-                f"Each of {self.count} workers has {format_bytes(self.budget)} of the budget. "
-                f"{error.what}",
-                f"{error.fix.removesuffix('.')} for each of them, or use fewer workers.",
-            ) from error
+            raise share_error(error, self.count, self.budget) from error
 
     def run(self, step: str, tasks: Iterable[tuple[Band, Task]]) -> Generator[Band]:
         """Run each band's task once and yield the band when it is done, in any order.
@@ -116,6 +112,14 @@ class Workers:
     def _may_start(self, number: int, oldest: int | None, running: int) -> bool:
         ahead = 0 if oldest is None else number - oldest
         return running < _EACH * self.count and ahead < _AHEAD * self.count
+
+
+def share_error(error: BudgetError, workers: int, share: int) -> BudgetError:
+    """Return the refusal of what does not fit into a worker's share of the budget."""
+    return BudgetError(
+        f"Each of {workers} workers has {format_bytes(share)} of the budget. {error.what}",
+        f"{error.fix.removesuffix('.')} for each of them, or use fewer workers.",
+    )
 
 
 @dataclass(frozen=True)
