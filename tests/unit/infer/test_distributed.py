@@ -9,6 +9,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 import s5engine as s5
+from s5engine.budget import current_rss
+from s5engine.errors import BudgetError
 from s5engine.infer import memory
 from support import noise, texture, volume_of
 
@@ -27,6 +29,8 @@ def test_a_run_on_a_cluster_is_that_of_threads(
     ):
         link = client.dashboard_link
         run = s5.write_run(ink, tmp_path / "cluster")
+        with pytest.raises(BudgetError, match=r"Each of 1 workers has .* for each of them"):
+            s5.predict_ink(volume, model, windows=[0], budget=current_rss() + 400 * 2**20)
     np.testing.assert_array_equal(run.ink.values, plain.ink.values)
     np.testing.assert_array_equal(run.tiles.values, plain.tiles.values)
     assert f"dashboard: {link}" in capsys.readouterr().err
