@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ MIDDLE = (248 + (1600 - 248) / 2, 487)
 #: Between two moves, s.
 PAUSE = 0.5
 
-_READY = "window.s5 && s5.models && s5.asked > 0 && s5.asked === s5.answered"
+_READY = "window.s5 && s5.models && s5.asked > 0 && s5.asked === s5.sharp"
 #: Notes when something was last touched.
 _CLOCK = """() => {
   window.touched = 0;
@@ -28,13 +28,16 @@ _CLOCK = """() => {
   for (const name of ["wheel", "pointermove", "mousemove"])
     addEventListener(name, note, { capture: true, passive: true });
 }"""
-#: Seconds from the last touch until all that was asked for since is drawn.
+#: Seconds from the last touch until the whole screen shows the place, and until it is sharp.
 _DRAWN = """(before) => new Promise((done) => {
-  let here = null, frames = 0;
+  const frames = { answered: 0, sharp: 0 }, seconds = {};
   const look = () => {
-    const all = s5.asked > before && s5.timer == null && s5.asked === s5.answered;
-    frames = all ? frames + 1 : 0;
-    if (frames === 3) done((performance.now() - window.touched) / 1000);
+    for (const stage of ["answered", "sharp"]) {
+      const all = s5.asked > before && s5.timer == null && s5.asked === s5[stage];
+      frames[stage] = all ? frames[stage] + 1 : 0;
+      if (frames[stage] === 3) seconds[stage] = (performance.now() - window.touched) / 1000;
+    }
+    if (frames.sharp >= 3) done([seconds.answered, seconds.sharp]);
     else requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
@@ -59,6 +62,13 @@ def open_browser() -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+class Answer(NamedTuple):
+    """Seconds until the whole screen shows the place, perhaps at a coarser level; until sharp."""
+
+    answered: float
+    sharp: float
 
 
 class Tab:
@@ -88,25 +98,25 @@ class Tab:
         width, height = self.page.evaluate("s5.size")
         return height / zoom, width / zoom
 
-    def jump(self, x: float, y: float, zoom: float) -> float:
-        """Go elsewhere; return seconds."""
+    def jump(self, x: float, y: float, zoom: float) -> Answer:
+        """Go elsewhere."""
         before = self._asked()
         self.page.evaluate(f"window.touched = performance.now(); s5.show({x}, {y}, {zoom})")
         return self._drawn(before)
 
-    def pan(self, share: float) -> float:
-        """Drag the picture to the left by a share of its width; return seconds."""
+    def pan(self, share: float) -> Answer:
+        """Drag the picture to the left by a share of its width."""
         mouse, before = self.page.mouse, self._asked()
         half = self.page.evaluate("s5.size")[0] * share / 2
         mouse.move(MIDDLE[0] + half, MIDDLE[1])
         mouse.down()
         mouse.move(MIDDLE[0] - half, MIDDLE[1], steps=6)
-        seconds = self._drawn(before)
+        answer = self._drawn(before)
         mouse.up()
-        return seconds
+        return answer
 
-    def wheel(self, by: float) -> float:
-        """Turn the wheel by a notch; return seconds."""
+    def wheel(self, by: float) -> Answer:
+        """Turn the wheel by a notch."""
         before = self._asked()
         self.page.mouse.move(*MIDDLE)
         self.page.mouse.wheel(0, by)
@@ -125,7 +135,7 @@ class Tab:
     def _asked(self) -> int:
         return int(self.page.evaluate("s5.asked"))
 
-    def _drawn(self, before: int) -> float:
-        seconds = float(self.page.evaluate(_DRAWN, before))
+    def _drawn(self, before: int) -> Answer:
+        answered, sharp = self.page.evaluate(_DRAWN, before)
         self.page.wait_for_timeout(PAUSE * 1000)
-        return seconds
+        return Answer(float(answered), float(sharp))

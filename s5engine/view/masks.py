@@ -168,6 +168,10 @@ class MaskPicture:
         """Return "": there is one."""
         return ""
 
+    def decoded(self, level: int, choice: str) -> int:
+        """Return 1: bytes of a pixel, once its file is decoded."""
+        return 1
+
     def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Pixels:
         """Return tiles, 0…255: how much of a pixel the mask covers."""
         block = self.levels[level].read(slice(None), tile, count)

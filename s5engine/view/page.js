@@ -5,8 +5,9 @@ window.s5 = {
   timer: null,
   told: -1e9,
   pen: null,
-  asked: 0, // moves that were told to the server, and the last one that is all here
+  asked: 0, // moves that were told to the server, the last one that is all here, and all sharp
   answered: 0,
+  sharp: 0,
 
   start(models) {
     this.models = models;
@@ -84,6 +85,11 @@ window.s5 = {
       this.widths();
       this.address();
     }, pause);
+  },
+
+  answers({ number, sharp }) {
+    this.answered = number[0];
+    this.sharp = sharp[0];
   },
 
   // Colours, opacity, overlays and flip: the pixels are here already.

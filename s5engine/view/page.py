@@ -42,7 +42,7 @@ class Page:
         settings, message = _first_settings(doc)
         self.controls = Controls(exhibit, settings, message)
         self._seen: Seen | None = None
-        self._zoom, self._number = 1.0, 0
+        self._zoom, self._number, self._sharp = 1.0, 0, 0
         self._sent: dict[str, Wanted] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
@@ -66,7 +66,7 @@ class Page:
         self.screen: Any = ColumnDataSource(
             {k: [] for k in ("y0", "y1", "x0", "x1", "zoom", "number")}
         )
-        self.answered: Any = ColumnDataSource({"number": []})
+        self.answered: Any = ColumnDataSource({"number": [], "sharp": []})
         ranges = (self.x_range, self.y_range)
         return [Plot(self.exhibit, panel, ranges) for panel in self.exhibit.panels]
 
@@ -133,7 +133,7 @@ class Page:
             widget.js_on_change("value", script("look()"))
         for widget in (controls.flip, controls.invert, *controls.overlays.values()):
             widget.js_on_change("active", script("look()"))
-        self.answered.js_on_change("data", CustomJS(code="s5.answered = cb_obj.data.number[0]"))
+        self.answered.js_on_change("data", CustomJS(code="s5.answers(cb_obj.data)"))
         controls.mode.js_on_change("active", script("mode()"))
         controls.radius.js_on_change("value", script("widths()"))
         controls.whole.js_on_click(script("whole()"))
@@ -224,11 +224,13 @@ class Page:
 
         self.doc.add_next_tick_callback(put)
 
-    def _answer(self, number: int) -> None:
-        """Tell the page that all it asked for with a move has been sent."""
+    def _answer(self, number: int, sharp: bool) -> None:
+        """Tell the page that what it asked for with a move has been sent, or sent roughly."""
 
         def tell() -> None:
-            self.answered.data = {"number": [number]}
+            if sharp:
+                self._sharp = number
+            self.answered.data = {"number": [number], "sharp": [self._sharp]}
 
         self.doc.add_next_tick_callback(tell)
 

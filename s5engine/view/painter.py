@@ -1,8 +1,9 @@
 """Reads what is wanted on the screen in a thread of its own, so that the page never waits for it.
 
-What is on the screen comes first and is shown at once, the margin around it follows. Only the
-latest wish counts: one that a newer one has overtaken is left where it is, but for the tiles that
-it has read, which are kept.
+What is on the screen comes first and is shown at once, at a coarser level where the right one takes
+long to read (see `s5engine.view.rough`); then as sharp as it was wanted, and then the margin around
+it. Only the latest wish counts: one that a newer one has overtaken is left where it is, but for the
+tiles that it has read, which are kept.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from s5engine.errors import S5Error
 from s5engine.view.cache import TileCache
 from s5engine.view.pictures import Gray
 from s5engine.view.pixels import Wanted, assemble, missing, read_tiles, runs_of
+from s5engine.view.rough import Step, rough_step
 
 #: Threads that read.
 READERS = 2
@@ -42,7 +44,8 @@ class Painter:
     failed : callable
         Called in this thread with a sentence if a store cannot be read.
     finished : callable
-        Called in this thread with the number of a wish once all that cannot wait was delivered.
+        Called in this thread with the number of a wish once all that cannot wait was delivered,
+        and whether it is as sharp as wanted; where it is not, once more when it is.
     """
 
     def __init__(
@@ -50,7 +53,7 @@ class Painter:
         cache: TileCache,
         deliver: Deliver,
         failed: Callable[[str], None] = say,
-        finished: Callable[[int], None] = lambda number: None,
+        finished: Callable[[int, bool], None] = lambda number, sharp: None,
     ) -> None:
         self._cache, self._deliver = cache, deliver
         self._failed, self._finished = failed, finished
@@ -93,33 +96,43 @@ class Painter:
                 self._paint(wish, number)
             except (S5Error, OSError, ValueError) as error:
                 self._failed(f"This cannot be read: {error}")
-                self._finished(number)
+                self._finished(number, True)
 
     def _paint(self, wish: Wish, number: int) -> None:
-        """Read and deliver what cannot wait, then the rest."""
+        """Read and deliver what cannot wait, roughly if need be, then sharp, then the rest."""
         for place in self._there.keys() - wish.keys():
             del self._there[place]  # the page may have cleared it
         # Where everything is at hand, nothing is sent twice.
-        steps = {
+        wish = {
             place: wanted if missing(wanted[-1], self._cache) else wanted[-1:]
             for place, wanted in wish.items()
         }
-        for step in range(max(map(len, steps.values()), default=1)):
-            if not self._paint_step({p: s[step] for p, s in steps.items() if step < len(s)}):
+        found = {place: rough_step(wanted[0], self._cache) for place, wanted in wish.items()}
+        rough = {place: step for place, step in found.items() if step is not None}
+        under = {place: step.under for place, step in rough.items()}
+        steps = {p: [Step(w, w, under.get(p)) for w in wanted] for p, wanted in wish.items()}
+        first = {place: step[0] for place, step in steps.items()}
+        if not self._paint_step(first | rough):
+            return
+        if rough:
+            self._finished(number, False)
+            if not self._paint_step({place: first[place] for place in rough}):
                 return
-            if step == 0:
-                self._finished(number)
+        self._finished(number, True)
+        for more in range(1, max(map(len, steps.values()), default=1)):
+            if not self._paint_step({p: s[more] for p, s in steps.items() if more < len(s)}):
+                return
 
-    def _paint_step(self, wish: Mapping[str, Wanted]) -> bool:
+    def _paint_step(self, wish: Mapping[str, Step]) -> bool:
         """Read what is missing; deliver each place when it is whole, and now and then before.
 
         Returns whether all of it was delivered: False if another wish has overtaken it.
         """
         todo: dict[Future[None], str] = {}
         left = dict.fromkeys(wish, 0)
-        for place, wanted in wish.items():
-            for tile, count in runs_of(wanted, missing(wanted, self._cache)):
-                todo[self._pool.submit(self._read, wanted, tile, count)] = place
+        for place, step in wish.items():
+            for tile, count in runs_of(step.read, missing(step.read, self._cache)):
+                todo[self._pool.submit(self._read, step.read, tile, count)] = place
                 left[place] += 1
         for place in wish:
             if not left[place]:
@@ -143,13 +156,14 @@ class Painter:
                 shown = time.monotonic()
         return True
 
-    def _give(self, place: str, wanted: Wanted, *, whole: bool) -> None:
+    def _give(self, place: str, step: Step, *, whole: bool) -> None:
         """Deliver a place's pixels, unless they are there already."""
+        wanted = step.show
         if self._there.get(place) == wanted.key:
             return
         self._there.pop(place, None)
-        pixels = assemble(wanted, self._cache)
-        if whole:
+        pixels = assemble(wanted, self._cache, step.under if wanted is not step.under else None)
+        if whole and step.read is wanted:
             self._there[place] = wanted.key
         self._deliver(place, wanted, pixels)
 

@@ -50,6 +50,9 @@ class Picture(Protocol):
     def choice_key(self, level: int, choice: str) -> str:
         """Return under which name a tile of this choice is kept."""
 
+    def decoded(self, level: int, choice: str) -> int:
+        """Return the bytes that are decoded for a pixel of what the level is stored as."""
+
     def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Pixels:
         """Read what is kept of a tile, and of some to its right, as one array."""
 
@@ -115,6 +118,12 @@ class InkPicture:
             )
         index = self.windows.index(int(choice))
         return slice(index, index + 1)
+
+    def decoded(self, level: int, choice: str) -> int:
+        """Return the bytes of a pixel in all windows of the choice."""
+        found = self._levels[level]
+        planes = len(range(*self.planes(choice).indices(found.data.shape[0])))
+        return max(found.depth, planes) * int(found.data.dtype.itemsize)
 
     def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Gray:
         """Return tiles of ink · 255, truncated as in saved pictures."""
@@ -200,6 +209,11 @@ class SurfacePicture:
     def choice_key(self, level: int, choice: str) -> str:
         """Return the group of layers."""
         return str(self._group(level, choice)[0].start)
+
+    def decoded(self, level: int, choice: str) -> int:
+        """Return the bytes of a pixel in all layers of a chunk."""
+        found = self._levels[level]
+        return found.depth * int(found.data.dtype.itemsize)
 
     def read(self, level: int, tile: Tile, choice: str, count: int = 1) -> Pixels:
         """Return the layers of tiles that are decoded together, in the stored type."""

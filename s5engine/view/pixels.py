@@ -98,16 +98,37 @@ def read_tiles(wanted: Wanted, tile: Tile, count: int, cache: TileCache) -> None
         cache.put(wanted.tile_key((tile[0], tile[1] + number)), kept, version)
 
 
-def assemble(wanted: Wanted, cache: TileCache) -> Gray:
-    """Return the span's pixels: 0 where a tile was never read, old ones where it is out of date."""
+def assemble(wanted: Wanted, cache: TileCache, under: Wanted | None = None) -> Gray:
+    """Return the span's pixels: old ones where a tile is out of date.
+
+    Where a tile was never read they are those of a coarser level in ``under``, or else 0.
+    """
     span, picture = wanted.span, wanted.picture
     level = picture.levels[span.level]
     pixels = np.zeros(span.shape, np.uint8)
-    for tile in tiles_of(level, span):
-        kept = cache.get(wanted.tile_key(tile))
+    tiles = [(tile, cache.get(wanted.tile_key(tile))) for tile in tiles_of(level, span)]
+    if under is not None and any(kept is None for _, kept in tiles):
+        _stretch(pixels, wanted, under, assemble(under, cache))
+    for tile, kept in tiles:
         if kept is not None:
             _paste(pixels, wanted, tile, kept)
     return pixels
+
+
+def _stretch(pixels: Gray, wanted: Wanted, under: Wanted, coarse: Gray) -> None:
+    """Fill what of the span lies in coarser pixels, each from the one that it lies in."""
+    levels = wanted.picture.levels
+    ratio = levels[wanted.span.level].reduction / levels[under.span.level].reduction
+    places, sources = [], []
+    for first, last, start, length in (
+        (wanted.span.y0, wanted.span.y1, under.span.y0, coarse.shape[0]),
+        (wanted.span.x0, wanted.span.x1, under.span.x0, coarse.shape[1]),
+    ):
+        source = ((np.arange(first, last) + 0.5) * ratio).astype(int) - start
+        low, high = np.searchsorted(source, (0, length))
+        places.append(slice(low, high))
+        sources.append(source[low:high])
+    pixels[tuple(places)] = coarse[sources[0]][:, sources[1]]
 
 
 def _paste(pixels: Gray, wanted: Wanted, tile: Tile, kept: Kept) -> None:

@@ -39,7 +39,7 @@ def page(data, tmp_path: Path) -> Iterator[int]:
 def test_a_notebooks_page_holds_the_view(page: int, tab: Tab) -> None:
     tab.page.goto(f"http://127.0.0.1:{page}/book.html")
     frame = next(f for f in tab.page.frames if f.parent_frame is not None)
-    frame.wait_for_function("window.s5 && s5.models && s5.asked > 0 && s5.asked === s5.answered")
+    frame.wait_for_function("window.s5 && s5.models && s5.asked > 0 && s5.asked === s5.sharp")
     seen = tab.settled()[50:550, 100:900]
     assert seen.std() > 10
     # The amber of the ink, over the gray surface.

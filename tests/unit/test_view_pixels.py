@@ -129,7 +129,7 @@ def test_a_newer_wish_overtakes_an_older_one_and_what_is_out_of_date_is_read_aga
     def deliver(place, wanted, pixels) -> None:
         got.append((place, wanted.choice, pixels.min() > 0))
 
-    painter = Painter(cache, deliver, finished=lambda number: whole.set())
+    painter = Painter(cache, deliver, finished=lambda number, sharp: whole.set())
     wanted = Wanted(picture, Span(0, 0, 100, 0, 100), "mean")
     painter.ask({"a": [wanted]})
     assert whole.wait(20)
