@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from s5engine.store.png import write_gray_png
+from s5engine.store.png import AT_ONCE, write_gray_png
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -65,7 +66,9 @@ def write_png(ink: xr.DataArray, directory: Path) -> list[Path]:
     """Write ``visualizations/segmentation_layer_<n>.png``: ink · 255, truncated, 8-bit gray."""
     paths = []
     for plane, path in _planes(ink, directory / "visualizations", "png"):
-        write_gray_png(path, (plane.sizes["y"], plane.sizes["x"]), _gray_bands(plane))
+        with TemporaryFile(dir=path.parent) as scratch:
+            bands = _gray_bands(plane, scratch)
+            write_gray_png(path, (plane.sizes["y"], plane.sizes["x"]), bands)
         paths.append(path)
     return paths
 
@@ -123,11 +126,23 @@ def _spans(sizes: tuple[int, ...]) -> Iterator[slice]:
         start += size
 
 
-def _gray_bands(plane: xr.DataArray) -> Iterator[np.ndarray]:
-    """Yield row bands of the plane as 8-bit gray, float blocks one at a time."""
+def _gray_bands(plane: xr.DataArray, scratch: IO[bytes]) -> Iterator[np.ndarray]:
+    """Yield row bands of the plane as 8-bit gray, float blocks one at a time.
+
+    A row of blocks is put together in a scratch file: of a whole segment it is 440 MB.
+    """
+    width = plane.sizes["x"]
+    few = max(1, AT_ONCE // width)
     for rows in _spans(plane.chunksizes["y"]):
-        band = np.empty((rows.stop - rows.start, plane.sizes["x"]), np.uint8)
         for columns in _spans(plane.chunksizes["x"]):
             values = plane.data[rows, columns].compute(scheduler="synchronous")
-            band[:, columns] = (np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8)
-        yield band
+            gray = (np.clip(values, 0, 1) * np.float32(255)).astype(np.uint8, order="C")
+            for y, row in enumerate(gray):
+                scratch.seek(y * width + columns.start)
+                scratch.write(row.data)
+        height = rows.stop - rows.start
+        scratch.seek(0)
+        for y in range(0, height, few):
+            count = min(few, height - y)
+            pixels = np.frombuffer(scratch.read(count * width), np.uint8)
+            yield pixels.reshape(count, width)

@@ -16,6 +16,9 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+#: Pixels that are packed at a time, about: packing holds them three times.
+AT_ONCE = 2**22
+
 
 class GrayPng:
     """An 8-bit gray PNG being written; several may be, side by side, from one pass.
@@ -37,8 +40,11 @@ class GrayPng:
 
     def append(self, band: npt.NDArray[np.uint8]) -> None:
         """Write the next (rows, width) pixels."""
-        if not len(band):
-            return
+        rows = max(1, AT_ONCE // max(1, self._width))
+        for y in range(0, len(band), rows):
+            self._append_few(band[y : y + rows])
+
+    def _append_few(self, band: npt.NDArray[np.uint8]) -> None:
         # Each row begins with its filter: 2, less the row above. Deflate looks back 32 KiB only:
         # in wider pictures it would not find that row, however alike it is.
         lines = np.full((band.shape[0], self._width + 1), 2, np.uint8)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import dask
+import dask.array
 import numpy as np
 import pytest
 import torch
@@ -319,3 +321,24 @@ def test_a_run_uses_the_planned_threads_and_its_budget_to_the_end(
     with dask.config.set(num_workers=1):
         again = s5.write_run(lazy_ink(model, budget="5 GiB"), tmp_path / "run", progress=False)
     assert again.record == run.record
+
+
+def test_pictures_of_wide_ink_take_little_memory(tmp_path: Path) -> None:
+    from s5engine.infer.products import write_png
+
+    tile = dask.array.random.default_rng(1).random((1, 512, 512), chunks=512).astype(np.float32)
+    wide = dask.array.concatenate([tile] * 160, axis=2)  # 42 MB as 8 bits
+    ink = xr.DataArray(
+        wide, dims=("window", "y", "x"),
+        coords={"window": [3], "y": np.arange(512), "x": np.arange(512 * 160)},
+    )  # fmt: skip
+    tracemalloc.start()
+    try:
+        (path,) = write_png(ink, tmp_path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 28 * 2**20
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    expected = (ink.values[0] * np.float32(255)).astype(np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), expected)
