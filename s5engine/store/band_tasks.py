@@ -6,8 +6,6 @@ are finished is written down by the one process that gives the command.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import sys
 import threading
 import uuid
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from s5engine import console
-from s5engine.budget import current_rss, format_bytes, resolve_budget
+from s5engine.budget import current_rss, format_bytes, give_back, resolve_budget
 from s5engine.errors import BudgetError, SourceChangedError
 from s5engine.store.plan import BAND_HEIGHTS, BandPlan, row_bands
 
@@ -224,8 +222,7 @@ def _held_by_workers() -> list[int]:
 
 def _trimmed() -> int:
     """Give back what is free, and return what this process then holds; runs in a worker."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back()
     return current_rss()
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s5engine.budget import give_back
 from s5engine.errors import StoreError
 from s5engine.geometry import Box
 from s5engine.store.band_tasks import Band, LayersThere, Workers, layers_there
@@ -58,6 +59,7 @@ def write_bands(
             for y0, y1 in bands:
                 _collect(scratch, incoming, row_bands(y0, y1, plan.rows))
                 write_scratch(files, y0, y1 - y0, scratch, writers)
+                give_back()  # what shards took, before rows fill it up again
                 yield y0, y1
 
 
