@@ -137,8 +137,9 @@ def project(
     halo = shape.tile
     blocks = -(-shape.height // block) * -(-shape.width // block)
     group = min(shape.group, blocks)
-    # A group goes down a column: its blocks and, for their halos, those of the next column.
-    stored = min(2 * (group + 1), blocks) * shape.layers * rows * columns * shape.itemsize
+    # A group goes down the columns: its blocks and, for their halos, one more column.
+    beside = min(-(-shape.height // block), group) + 2
+    stored = min(group + beside, blocks) * shape.layers * rows * columns * shape.itemsize
     worked = (shape.threads + 1) * 2 * shape.layers * (rows + halo) * (columns + halo)
     maps = shape.windows * (shape.tile // shape.reduction) ** 2 * 4
     block_maps = maps * -(-rows // shape.stride) * -(-columns // shape.stride)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine import console
-from s5engine.budget import current_rss, resolve_budget
+from s5engine.budget import current_rss, give_back, resolve_budget
 from s5engine.errors import StoreError
 from s5engine.store.band_tasks import budget_here
 from s5engine.store.create import remove_strays
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 #: Rows of a block of a volume that are halved at a time, px: with all layers they are large.
 _PIECES = (128, 64)
+#: Blocks after which freed memory is given back: threads that decode keep some of it each.
+_GIVEN_BACK = 16
 #: A block of a level: first layer or window, rows, first column.
 _Block = tuple[int, int, int, int]
 
@@ -242,7 +244,7 @@ def _made(
     plan: PyramidPlan,
 ) -> Iterator[str]:
     """Make blocks, as many at a time as the plan allows; yield the name of each written one."""
-    waiting = iter(named)
+    waiting, made = iter(named), 0
     running: dict[Future[None], str] = {}
     with ThreadPoolExecutor(plan.threads, "s5-pyramid") as threads:
         try:
@@ -254,6 +256,9 @@ def _made(
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     future.result()
                     yield running.pop(future)
+                    made += 1
+                    if made % _GIVEN_BACK == 0:
+                        give_back()
         finally:
             for future in running:
                 future.cancel()
