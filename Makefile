@@ -22,7 +22,7 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# Less than twenty minutes on two cores; benchmarks/README.md says what is measured and how.
+# More than twenty minutes on two cores; benchmarks/README.md says what is measured and how.
 bench: $(READY)
 	$(BIN)/python -m benchmarks.suite
 

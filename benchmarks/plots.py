@@ -105,7 +105,7 @@ def _scaling(axes: list[Axes], cases: Sequence[dict[str, Any]], curve: dict[str,
         if curve.get("log"):
             panel.set(xscale="log", yscale="log")
         else:
-            panel.set_ylim(bottom=0)
+            panel.set_ylim(0, 1.1 * panel.dataLim.y1)
             panel.set_xlim(left=0)
         panel.grid(alpha=0.3)
     axes[0].legend(fontsize=7)

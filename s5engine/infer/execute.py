@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from s5engine.model.owner import stop_inference
-from s5engine.store.band_tasks import current_client as current_client  # others find it here too
+from s5engine.store.band_tasks import current_client
 
 if TYPE_CHECKING:
     import dask.array as da

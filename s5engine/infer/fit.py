@@ -12,7 +12,7 @@ import numpy as np
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import BudgetError
 from s5engine.infer.arguments import choose_batches
-from s5engine.infer.execute import GROUP, current_client, group_size
+from s5engine.infer.execute import GROUP, group_size
 from s5engine.infer.memory import (
     BLOCK_SIZES,
     InferenceMemory,
@@ -20,7 +20,7 @@ from s5engine.infer.memory import (
     choose,
     pyramid_bytes,
 )
-from s5engine.store.band_tasks import share_error
+from s5engine.store.band_tasks import current_client, share_error
 from s5engine.store.levels import INK_HEIGHTS
 from s5engine.store.pyramid import plan_levels
 

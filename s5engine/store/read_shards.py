@@ -14,6 +14,7 @@ import itertools
 import json
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,13 +61,10 @@ class ShardFiles:
         root = getattr(array.store, "root", None)
         if array.shards is None or not isinstance(root, Path) or not _is_like_ours(array):
             return None
-        shape, shard, chunk = (
-            tuple(map(int, s)) for s in (array.shape, array.shards, array.chunks)
-        )
-        if len(shape) != 3 or shard[0] != shape[0]:
+        if len(array.shape) != 3 or array.shards[0] != array.shape[0]:
             return None
-        dtype = array.dtype.newbyteorder("=")
-        return cls(root / array.path, shape, shard, chunk, dtype)  # type: ignore[arg-type]
+        shape, shard, chunk = map(_three, (array.shape, array.shards, array.chunks))
+        return cls(root / array.path, shape, shard, chunk, array.dtype.newbyteorder("="))
 
     @property
     def ndim(self) -> int:
@@ -173,6 +171,11 @@ class ShardFiles:
         if told != google_crc32c.value(data[:size]):
             raise ValueError("the checksum of its index is wrong")
         return np.frombuffer(data[:size], "<u8").reshape(*counts, 2)
+
+
+def _three(sides: Sequence[int]) -> Chunk:
+    layers, height, width = map(int, sides)
+    return layers, height, width
 
 
 def _is_like_ours(array: zarr.Array[Any]) -> bool:

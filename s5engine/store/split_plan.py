@@ -89,8 +89,8 @@ class SplitPlan:
             {
                 "to fetch": "" if self.fetch_bytes is None else format_bytes(self.fetch_bytes),
                 "parts": f"{self.parts:,} of {self.layers} layers, {self.rows:,} px high",
-                "bands": f"{bands:,} of {self.largest.band_height} rows at most, in "
-                f"{len(self.passes)} passes",
+                "bands": f"{bands:,} of {self.largest.band_height} rows at most"
+                + (f", in {len(self.passes)} passes" if len(self.passes) > 1 else ""),
                 "disk": f"{format_bytes(sum(self.disk_bytes.values()))} ({disk})",
                 "memory": f"{format_bytes(self.projected_peak)} of {format_bytes(self.budget)}",
                 "because": each + self.largest.arithmetic(),

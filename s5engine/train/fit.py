@@ -37,8 +37,12 @@ if TYPE_CHECKING:
 _JOURNAL, RECORD = "progress.jsonl", "train.json"
 _FOLDERS = ("checkpoints", "tensorboard", "pictures", "wandb")
 _FILES = (RECORD, "metrics.csv")
-#: Lightning's names of our precisions.
-_LIGHTNING_PRECISION = {"float32": "32-true", "float16": "16-mixed", "bfloat16": "bf16-mixed"}
+#: Lightning's names of our precisions, which it types as literals.
+_LIGHTNING_PRECISION: dict[str, Any] = {
+    "float32": "32-true",
+    "float16": "16-mixed",
+    "bfloat16": "bf16-mixed",
+}
 
 
 @dataclass(frozen=True)
@@ -274,8 +278,7 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
         trainer = lightning.Trainer(
             accelerator={"cuda": "gpu"}.get(job.device.type, job.device.type),
             devices=[job.device.index or 0] if job.device.type == "cuda" else 1,
-            # Lightning wants a literal; the table holds texts.
-            precision=_LIGHTNING_PRECISION[job.precision],  # type: ignore[arg-type]
+            precision=_LIGHTNING_PRECISION[job.precision],
             max_epochs=s.epochs,
             gradient_clip_val=s.clip or None,
             reload_dataloaders_every_n_epochs=1,

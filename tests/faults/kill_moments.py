@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,9 +44,9 @@ def run(folder: Path) -> None:
     """Predict, blend and write all products; leave a line for each batch of tiles."""
     memory.BLOCK_SIZES = (128,)
 
-    def network(tiles: object) -> object:
-        log(folder, str(len(tiles)))  # type: ignore[arg-type]
-        return texture(tiles)  # type: ignore[arg-type]
+    def network(tiles: Any) -> Any:
+        log(folder, str(len(tiles)))
+        return texture(tiles)
 
     model = s5.wrap_model(network, tile=TILE)
     volume = volume_of(noise((16, *SIDE)))
@@ -58,12 +59,13 @@ def ingest(folder: Path) -> None:
     plan.BAND_HEIGHTS = (128,)
     write = ingest_module.write_bands
 
-    def told(*arguments: object, threads: int | None) -> object:
-        for band in arguments[-1]:  # type: ignore[attr-defined]
+    def told(*arguments: Any, threads: int | None) -> Any:
+        for band in arguments[-1]:
             log(folder, f"rows {band[0]}:{band[1]}")
-        return write(*arguments, threads=threads)  # type: ignore[arg-type]
+        return write(*arguments, threads=threads)
 
-    ingest_module.write_bands = told  # type: ignore[assignment]
+    watched: Any = ingest_module
+    watched.write_bands = told
     s5.ingest(SOURCE, folder / "volume.zarr", progress=False)
 
 
@@ -76,7 +78,8 @@ def split(folder: Path) -> None:
         log(folder, f"{file.path.relative_to(folder)} {row}")
         write(file, pixels, row)
 
-    PartFile.write = told  # type: ignore[method-assign]
+    watched: Any = PartFile
+    watched.write = told
     s5.split(SOURCE, folder / "tree", width=400, progress=False)
 
 

@@ -68,7 +68,9 @@ def test_ctrl_c_ends_soon_and_the_same_command_goes_on(tmp_path: Path, scheduler
     np.testing.assert_array_equal(a.tiles.values, b.tiles.values)
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_a_cut_soon_and_the_same_command_goes_on(
     tmp_path: Path, scheduler: str
 ) -> None:

@@ -63,14 +63,9 @@ def in_threads(step: Any, *arguments: Any, **options: Any) -> Any:
         return step(*arguments, progress=False, **options)
 
 
-def tasks_done(client: Client) -> dict[str, int]:
-    """Return how many tasks of each name the workers have run."""
-    return client.run_on_scheduler(
-        lambda dask_scheduler: {
-            name: sum(prefix.state_counts.values()) if not prefix.types else prefix.types.total()
-            for name, prefix in dask_scheduler.task_prefixes.items()
-        }
-    )
+def tasks_done(client: Client) -> set[str]:
+    """Return the names of the tasks that the scheduler has given out."""
+    return client.run_on_scheduler(lambda dask_scheduler: set(dask_scheduler.task_prefixes))
 
 
 class Told(WorkerPlugin):
