@@ -27,8 +27,8 @@ TINY: dict[str, Any] = {**BENCH, "height": 1100, "width": 1500, "layers": 4, "wi
 #: Seconds in which the page is to open, and a move to be answered.
 OPEN, MOVE = 2.0, 0.3
 MISSING = (
-    "a pan whose last step lacks little of the screen waits for the sharp pixels: all layers of a "
-    "chunk are decoded for one"
+    "some pans, for which no coarser picture is shown first; why they take so long was not found "
+    "out"
 )
 
 
