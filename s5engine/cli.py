@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from s5engine.budget import share_arena
 from s5engine.cli_arguments import address_of, box_of, cutting, numbers, prediction
 from s5engine.cli_options import (
     Backend,
@@ -42,6 +43,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one clear line."""
+    share_arena()
     try:
         app()
     except S5Error as error:

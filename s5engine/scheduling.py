@@ -225,6 +225,8 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
     # of 600, and a small network ten times as slow). These are where glibc ends by itself.
     variables[f"{environment}.MALLOC_TRIM_THRESHOLD_"] = str(64 * 2**20)
     variables[f"{environment}.MALLOC_MMAP_THRESHOLD_"] = str(32 * 2**20)
+    # What `share_arena` does in this process.
+    variables[f"{environment}.MALLOC_ARENA_MAX"] = "1"
     # What is set in this process goes first; there dask leaves its own value behind.
     if os.environ.get("MALLOC_TRIM_THRESHOLD_") == _DASK_TRIMS_AT:
         del os.environ["MALLOC_TRIM_THRESHOLD_"]

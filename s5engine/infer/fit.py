@@ -74,6 +74,7 @@ def plan_memory(
         height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
         # Workers share a group, not always evenly.
         group=-(-group_size()[1] // len(workers)) + 1 if len(workers) > 1 else GROUP,
+        shared=len(workers) > 1,
     )  # fmt: skip
     base, allowed = current_rss(), resolve_budget(budget)
     if workers:

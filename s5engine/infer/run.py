@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.budget import current_rss, peak_rss
+from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.fit import levels_budget
@@ -208,6 +208,7 @@ def _write(
     ink: xr.DataArray, folder: Path, settings: dict[str, Any], journal: Journal, progress: bool
 ) -> Run:
     """Do what the journal does not say is done."""
+    share_arena()
     started, clock, held = datetime.now(UTC), time.monotonic(), current_rss()
     record: dict[str, Any] = {"completed": False, "settings": settings, "versions": versions()}
     lazy = ink if ink.chunks is not None else ink.chunk({"y": BLOCK, "x": BLOCK})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s5engine import console
-from s5engine.budget import current_rss, resolve_budget
+from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
 from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
@@ -108,6 +108,7 @@ def ingest(
     load_libraries(pyramid)
     from s5engine.source.stack import open_stack
 
+    share_arena()
     path = _target(store)
     size, here, held = resolve_budget(budget), budget_here(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:

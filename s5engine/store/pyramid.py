@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine import console
-from s5engine.budget import current_rss, give_back, resolve_budget
+from s5engine.budget import current_rss, give_back, resolve_budget, share_arena
 from s5engine.errors import StoreError
 from s5engine.store.band_tasks import budget_here
 from s5engine.store.create import remove_strays
@@ -125,6 +125,7 @@ def write_levels(
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
+    share_arena()
     base = find_base(path)
     size = resolve_budget(budget)
     if resume and len(listed_levels(base)) == len(base.shapes) and not _needs_listing(base):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s5engine import console
-from s5engine.budget import resolve_budget
+from s5engine.budget import resolve_budget, share_arena
 from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
 from s5engine.store.bands import VolumeBands
@@ -94,6 +94,7 @@ def split(
     StoreError
         If a file cannot be written.
     """
+    share_arena()
     wanted = opened_job(
         source, directory, width=width, first_offset=first_offset, parts=parts, layers=layers,
         lookup=lookup, contrast=contrast, budget=budget, storage_options=storage_options,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.budget import share_arena
 from s5engine.errors import StoreError
 from s5engine.store import parts_tree
 from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
@@ -61,6 +62,7 @@ def open_volume(
     """
     from s5engine.store.files import open_layers, open_zarr_node
 
+    share_arena()  # before zarr's and dask's threads begin
     node = open_zarr_node(store, storage_options)
     if node is not None:
         from s5engine.store.origins import remember
