@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Two processes of tests; those of one file stay together, as they share what they set up.
+TWO := -n 2 --dist loadfile
 
 .PHONY: demo test test-all lint types bench bench-report lock clean
 
@@ -10,10 +12,10 @@ demo: $(READY)
 	$(BIN)/s5 demo --out out/demo
 
 test: $(READY)
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q $(TWO) -m "not slow"
 
 test-all: $(READY)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q $(TWO)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -15,9 +15,17 @@ import pytest
 import s5engine as s5
 from unit.store.segments import pixels, write_layers
 
+#: What the command is, also where a shell has the tests in the background, who ignore Ctrl-C.
+_VIEW = """
+import signal
+from s5engine.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
 
 def start(*words: str, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from s5engine.cli import main; main()", "view", *words]
+    command = [sys.executable, "-c", _VIEW, "view", *words]
     root = str(Path(s5.__file__).parents[1])
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
@@ -46,7 +54,7 @@ def test_it_serves_its_address_until_ctrl_c(store: str, tmp_path: Path, opened: 
         with urllib.request.urlopen(found[0], timeout=30) as page:
             assert page.status == 200
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)
+        said = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
