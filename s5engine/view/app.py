@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,8 +51,22 @@ def view(
     viewer = Viewer(page_of(exhibit), port=port)
 
     def ready() -> None:
+        _settle()
         say(f"view: {viewer.url} (Ctrl-C ends it)")
         if browser:
             webbrowser.open(viewer.url)
 
     viewer.run(ready)
+
+
+def _settle() -> None:
+    """Import what pages need, and let the garbage collector pass over all that is there for good.
+
+    Else it goes through the modules again while somebody waits for a picture, for 0.1 to 0.2 s: now
+    and then, and whenever Bokeh ends a page's session.
+    """
+    import bokeh.plotting  # noqa: F401
+
+    import s5engine.view.page  # noqa: F401
+
+    gc.freeze()

@@ -42,7 +42,8 @@ class Page:
         settings, message = _first_settings(doc)
         self.controls = Controls(exhibit, settings, message)
         self._seen: Seen | None = None
-        self._zoom, self._number, self._sharp = 1.0, 0, 0
+        self._next: Seen | None = None
+        self._zoom, self._number = 1.0, 0
         self._sent: dict[str, Wanted] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
@@ -50,7 +51,9 @@ class Page:
         self.controls.save_screen.on_click(lambda: self._save(full=False))
         self.controls.save_full.on_click(lambda: self._save(full=True))
         self._lay_out(settings)
-        self.painter = Painter(exhibit.cache, self._deliver, self._say_later, self._answer)
+        self.painter = Painter(
+            exhibit.cache, self._deliver, self._say_later, self._answer, self._put_mark
+        )
         doc.on_session_destroyed(lambda context: self.painter.stop())
         if any(_still_goes(panel) for panel in exhibit.panels):
             self._progress = doc.add_periodic_callback(self._look_again, LOOK_AGAIN)
@@ -66,7 +69,8 @@ class Page:
         self.screen: Any = ColumnDataSource(
             {k: [] for k in ("y0", "y1", "x0", "x1", "zoom", "number")}
         )
-        self.answered: Any = ColumnDataSource({"number": [], "sharp": []})
+        self.answered: Any = ColumnDataSource({"number": [0], "sharp": [0], "mark": [0]})
+        self.drawn: Any = ColumnDataSource({"mark": []})
         ranges = (self.x_range, self.y_range)
         return [Plot(self.exhibit, panel, ranges) for panel in self.exhibit.panels]
 
@@ -80,10 +84,16 @@ class Page:
         self.doc.template = style.template()  # type: ignore[assignment]  # bokeh takes it
         self.doc.title = f"{self.exhibit.segment} · s5 view"
         # What the page's script writes to must belong to the document, or nobody hears of it.
-        self.x_range.tags = [self.screen, self.sketch.outbox, self.answered]
+        self.x_range.tags = [self.screen, self.sketch.outbox, self.answered, self.drawn]
         self.doc.add_root(row(self.controls.column(), stage, sizing_mode="stretch_both", spacing=0))
         self._wire_page(settings)
+        # What only the page changes, at each move of the pointer, is not told to the server.
+        for model in (self.x_range, self.y_range, self.controls.readout, *self.sketch.pen_glyphs):
+            model.syncable = False
         self.screen.on_change("data", lambda name, old, new: self._moved())
+        self.drawn.on_change(
+            "data", lambda name, old, new: self.painter.drawn(int(self.drawn.data["mark"][0]))
+        )
         controls = self.controls
         controls.show.on_change("value", lambda name, old, new: self.ask())
         controls.layer.on_change("value", lambda name, old, new: self.ask())
@@ -106,6 +116,7 @@ class Page:
             "box": {"x0": box.x0 - 0.5, "x1": box.x1 - 0.5, "y0": box.y0 - 0.5, "y1": box.y1 - 0.5},
             "palettes": {name: as_words(colour_map(name)) for name in COLOURS},
             "mappers": [p.mappers["ink"] for p in self.plots if "ink" in p.mappers],
+            "all_mappers": [mapper for p in self.plots for mapper in p.mappers.values()],
             "inks": [[p.glyphs["ink"], p.panel.surface is not None]
                      for p in self.plots if "ink" in p.glyphs],
             "overlays": [[kind, p.renderers[kind]] for p in self.plots for kind in OVERLAYS
@@ -116,7 +127,7 @@ class Page:
                       "y": settings.y if settings.y is not None else (box.y0 + box.y1) / 2,
                       "zoom": settings.zoom},
             "pen": sketch.pen, "pen_glyphs": sketch.pen_glyphs, "strokes": sketch.strokes,
-            "outbox": sketch.outbox,
+            "outbox": sketch.outbox, "drawn": self.drawn,
         }  # fmt: skip
         names = ", ".join(models)
         start = CustomJS(args=models, code=f"s5.start({{{names}}})")
@@ -161,24 +172,29 @@ class Page:
         if not len(data["zoom"]):
             return
         y0, y1, x0, x1, zoom = (float(data[k][0]) for k in ("y0", "y1", "x0", "x1", "zoom"))
-        self._seen, self._zoom = Seen(y0, y1, x0, x1), zoom
-        self.sketch.zoom = zoom
+        seen = Seen(y0, y1, x0, x1)
+        same = self._seen is not None and zoom == self._zoom
+        self._next = seen.beyond(self._seen) if same and self._seen is not None else None
+        self._seen, self._zoom = seen, zoom
+        self.sketch.zoom, self.sketch.middle = zoom, ((y0 + y1) / 2, (x0 + x1) / 2)
         self._number = int(data["number"][0])
         self.ask()
 
     def ask(self) -> None:
         """Ask the painter for everything that is seen."""
-        wish = {}
+        wish, ahead = {}, []
         for number, plot in enumerate(self.plots):
             for name, picture, choice in self._shown(plot.panel):
                 place = f"{number} {name}"
                 wanted = self._wanted(place, picture, choice)
                 if wanted:
                     wish[place] = wanted
+                    further = self._span(picture, self._next, margin=False)
+                    ahead += [Wanted(picture, further, choice)] if further is not None else []
                 else:
                     plot.clear(name)
                     self._sent.pop(place, None)
-        self.painter.ask(wish, self._number)
+        self.painter.ask(wish, self._number, ahead)
 
     def _shown(self, panel: Panel) -> list[tuple[str, Picture, str]]:
         """Return the pictures of a panel that can be seen, and which window or layer of each."""
@@ -198,18 +214,17 @@ class Page:
 
         What was sent before is asked for again where that is enough.
         """
-        needed = self._span(picture, margin=False)
+        needed = self._span(picture, self._seen, margin=False)
         if needed is None:
             return []
         before = self._sent.get(place)
         if before is not None and before.picture is picture and before.span.holds(needed):
             wider: Span | None = before.span
         else:
-            wider = self._span(picture, margin=True)
+            wider = self._span(picture, self._seen, margin=True)
         return [Wanted(picture, span, choice) for span in (needed, wider) if span is not None]
 
-    def _span(self, picture: Picture, *, margin: bool) -> Span | None:
-        seen = self._seen
+    def _span(self, picture: Picture, seen: Seen | None, *, margin: bool) -> Span | None:
         if seen is None:
             return None
         return span_of(picture.levels, picture.origin, seen, self._zoom, margin=margin)
@@ -226,11 +241,15 @@ class Page:
 
     def _answer(self, number: int, sharp: bool) -> None:
         """Tell the page that what it asked for with a move has been sent, or sent roughly."""
+        self._tell(number=number, **({"sharp": number} if sharp else {}))
 
+    def _put_mark(self, mark: int) -> None:
+        """Ask the page to say when it has drawn all that was sent so far."""
+        self._tell(mark=mark)
+
+    def _tell(self, **words: int) -> None:
         def tell() -> None:
-            if sharp:
-                self._sharp = number
-            self.answered.data = {"number": [number], "sharp": [self._sharp]}
+            self.answered.data = {**self.answered.data, **{k: [v] for k, v in words.items()}}
 
         self.doc.add_next_tick_callback(tell)
 
@@ -272,7 +291,7 @@ class Page:
             paths = []
             for panel in self.exhibit.panels:
                 shown = panel.ink if panel.ink is not None else panel.surface
-                span = None if shown is None else self._span(shown, margin=False)
+                span = None if shown is None else self._span(shown, seen, margin=False)
                 reduction = 1
                 if not full and shown is not None and span is not None:
                     reduction = int(shown.levels[span.level].reduction)

@@ -30,6 +30,21 @@ class Seen(NamedTuple):
         """Square pixels."""
         return max(0.0, self.y1 - self.y0) * max(0.0, self.x1 - self.x0)
 
+    def beyond(self, before: Seen) -> Seen | None:
+        """Return what is seen once half the screen has moved on as it has since ``before``.
+
+        None where it did not move by a hundredth of the screen.
+        """
+        height, width = self.y1 - self.y0, self.x1 - self.x0
+        steps = [
+            math.copysign(side / 2, by) if abs(by) > side / 100 else 0.0
+            for by, side in ((self.y0 - before.y0, height), (self.x0 - before.x0, width))
+        ]
+        if not any(steps):
+            return None
+        down, across = steps
+        return Seen(self.y0 + down, self.y1 + down, self.x0 + across, self.x1 + across)
+
 
 @dataclass(frozen=True)
 class Span:

@@ -47,6 +47,8 @@ class SketchLayer:
         self.pen_glyphs: list[Any] = []
         #: Screen pixels along a segment pixel; the page says it.
         self.zoom = 1.0
+        #: The middle of the screen (y, x), segment pixels.
+        self.middle = (0.0, 0.0)
         if labels is None:
             return
         for plot in plots:
@@ -54,7 +56,6 @@ class SketchLayer:
         self.outbox.on_change("data", lambda name, old, new: self._take())
         controls.undo.on_click(self._undo)
         controls.save_drawing.on_click(self._save)
-        self._screen = plots[0].figure
 
     def _draw_on(self, figure: Any) -> None:
         figure.patches("xs", "ys", source=self.polygons, fill_color="colour", fill_alpha=0.45,
@@ -105,10 +106,8 @@ class SketchLayer:
     def _save(self) -> None:
         if self._labels is None:
             return
-        ranges = self._screen.x_range, self._screen.y_range
-        middle = tuple((axis.start + axis.end) / 2 for axis in ranges)
         try:
-            written = self.sketch.save(self._labels, (middle[1], middle[0]))
+            written = self.sketch.save(self._labels, self.middle)
         except S5Error as error:
             self._say(str(error))
             return

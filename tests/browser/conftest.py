@@ -1,4 +1,4 @@
-"""A real browser, one for all tests of a module, and something to look at."""
+"""A real browser, one for all tests of this folder, and something to look at."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,20 +25,25 @@ def find_chromium() -> str | None:
     return named or next((path for path in found if path), None)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    path = find_chromium()
-    if path is None:
+@pytest.fixture(scope="package")
+def driver() -> Iterator[Any]:
+    """Playwright; its event loop must be gone before other tests run theirs."""
+    if find_chromium() is None:
         missing = "no Chromium: install one, or name it in S5_CHROMIUM"
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def browser(driver) -> Iterator[object]:
+    opened = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def ink_of(volume: xr.DataArray, seed: int = 0) -> xr.DataArray:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def data(tmp_path_factory) -> Path:
     """A volume, two runs from it, and label files of its part."""
     folder = tmp_path_factory.mktemp("data")

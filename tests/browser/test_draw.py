@@ -32,7 +32,7 @@ def polygon(tab: Tab, corners) -> None:
     tab.press("Polygon")
     for corner in corners:
         tab.page.mouse.click(*tab.screen(*corner))
-        tab.page.wait_for_timeout(400)  # two clicks in quick succession are a double one
+        tab.page.wait_for_timeout(310)  # two clicks within 300 ms are a double one
     tab.page.mouse.dblclick(*tab.screen(*corners[-1]))
     tab.page.wait_for_function("Bokeh.documents[0] && s5.pen == null")
 
@@ -60,12 +60,9 @@ def test_a_brush_draws_the_ignore_mask_and_undo_takes_the_last_shape_away(place,
     tab.press("Brush")
     tab.press("Ignore")
     for y in (100, 200):
-        tab.page.mouse.move(*tab.screen(120, y))
-        tab.page.mouse.down()
-        tab.page.mouse.move(*tab.screen(200, y), steps=6)
-        tab.page.mouse.up()
-        tab.page.wait_for_timeout(300)
+        stroke(tab, (120, y), (200, y))
     tab.press("Undo")
+    tab.wait_drawn(1)
     tab.press("Save drawing")
     tab.wait_note("ignore.png")
     ignore = s5.read_mask(part / "ignore.png")
@@ -106,11 +103,12 @@ def test_the_eraser_takes_pixels_away_and_the_brush_is_as_wide_as_its_slider(
 
 
 def stroke(tab: Tab, start, end) -> None:
+    shapes = tab.shapes()
     tab.page.mouse.move(*tab.screen(*start))
     tab.page.mouse.down()
     tab.page.mouse.move(*tab.screen(*end), steps=8)
     tab.page.mouse.up()
-    tab.page.wait_for_timeout(300)
+    tab.wait_drawn(shapes + 1)
 
 
 @pytest.mark.slow

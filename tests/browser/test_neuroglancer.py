@@ -22,12 +22,8 @@ FLAGS = ["--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshade
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("place", ["phantom.zarr", "run1/ink.zarr"])
-def test_neuroglancer_draws_a_volume_and_a_run(data: Path, place: str) -> None:
+def test_neuroglancer_draws_a_volume_and_a_run(data: Path, driver, place: str) -> None:
     pytest.importorskip("neuroglancer", reason="neuroglancer is not installed")
-    if find_chromium() is None:
-        pytest.skip("no Chromium: install one, or name it in S5_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
     write_pyramid(data / place, progress=False)
     spec = importlib.util.spec_from_file_location("view_in_neuroglancer", SCRIPT)
     assert spec is not None
@@ -35,18 +31,17 @@ def test_neuroglancer_draws_a_volume_and_a_run(data: Path, place: str) -> None:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     viewer = script.show(str(data / place))
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
-        page = browser.new_page(viewport={"width": 800, "height": 500})
-        errors: list[str] = []
-        page.on("console", lambda told: errors.append(told.text) if "chunk" in told.text else None)
-        page.goto(viewer.get_viewer_url())
-        for _ in range(40):
-            page.wait_for_timeout(500)
-            shot = Image.open(io.BytesIO(page.screenshot())).convert("L")
-            middle = np.asarray(shot)[200:350, 300:500]
-            if middle.std() > 8:
-                break
-        browser.close()
+    browser = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+    page = browser.new_page(viewport={"width": 800, "height": 500})
+    errors: list[str] = []
+    page.on("console", lambda told: errors.append(told.text) if "chunk" in told.text else None)
+    page.goto(viewer.get_viewer_url())
+    for _ in range(40):
+        page.wait_for_timeout(500)
+        shot = Image.open(io.BytesIO(page.screenshot())).convert("L")
+        middle = np.asarray(shot)[200:350, 300:500]
+        if middle.std() > 8:
+            break
+    browser.close()
     assert errors == []
     assert middle.std() > 8  # an empty panel is one gray, with a line across

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 import s5engine as s5
 from browser.page import LEFT, Tab
+from s5engine.view import page
 from s5engine.view.app import page_of
 from s5engine.view.exhibit import open_exhibit
 from s5engine.view.serve import Viewer
@@ -68,33 +71,73 @@ def test_two_runs_are_drawn_each_right_and_move_together(two, data, tab: Tab) ->
         check(tab, moved, number, ink, [(150, 100), (190, 150), (230, 250)])
 
 
-def test_a_run_that_still_goes_fills_in(data, tmp_path: Path, tab: Tab, browser) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(data / "run1", run)
-    record = json.loads((run / "run.json").read_text())
-    whole = record["completed"]
-    record["completed"] = None
-    (run / "run.json").write_text(json.dumps(record))
-    files = sorted(p for p in (run / "ink.zarr").rglob("c/*/*/*") if p.is_file())
-    aside = tmp_path / "aside"
-    for file in files:
-        target = aside / file.relative_to(run)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.rename(target)
-    viewer = Viewer(page_of(open_exhibit([run], saves=tmp_path / "saves"))).start()
+#: Another process that writes a run: each column of blocks once a file allows it.
+WRITER = """
+import sys, time
+from pathlib import Path
+import numpy as np, xarray as xr
+import dask.array as da
+import s5engine as s5
+values, run, allowed = map(Path, sys.argv[1:])
+
+def wait(block, block_info=None):
+    if block_info:
+        while not (allowed / str(block_info[0]["chunk-location"][2])).exists():
+            time.sleep(0.02)
+    return block
+
+lazy = da.from_array(np.load(values), chunks=(1, 300, 1024))
+lazy = lazy.map_blocks(wait, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
+coords = {"window": [3], "y": np.arange(300), "x": np.arange(2048)}
+ink = xr.DataArray(lazy, dims=("window", "y", "x"), coords=coords, attrs={"segment": "phantom"})
+s5.write_run(ink, run, formats=("zarr",), progress=False)
+"""
+
+
+def test_a_run_that_another_process_writes_fills_in(
+    tmp_path: Path, tab: Tab, browser, monkeypatch
+) -> None:
+    y, x = np.mgrid[:300, :2048]
+    ink = (0.5 + 0.2 * np.sin(x / 31) * np.cos(y / 23) + 0.1 * x / 2048).astype(np.float32)
+    np.save(tmp_path / "values.npy", ink[None])
+    run, allowed = tmp_path / "run", tmp_path / "allowed"
+    allowed.mkdir()
+    monkeypatch.setattr(page, "LOOK_AGAIN", 200)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, tmp_path / "values.npy", run, allowed])
+    viewer = None
     try:
-        empty = tab.open(viewer.url, GRAY + "&x=250&y=150")
-        x, y = (round(v) for v in tab.screen(250, 150))
-        assert empty[y - 20 : y + 20, x - LEFT - 20 : x - LEFT + 20].max() <= 2
-        for file in files:
-            (aside / file.relative_to(run)).rename(file)
-        tab.wait_note("blocks done")
-        ink = s5.open_run(data / "run1").ink.mean("window").values
+        wait_until(lambda: (run / "run.json").exists() or writer.poll() is not None)
+        viewer = Viewer(page_of(open_exhibit([run], saves=tmp_path / "saves"))).start()
+        empty = tab.open(viewer.url, GRAY + "&x=1024&y=150")
+        tab.page.evaluate("window.kept = true")
+        left, right = [(150, 700), (60, 900)], [(150, 1100), (250, 1400)]
+
+        def filled(place: tuple[int, int]) -> bool:
+            return panel_values(tab, tab.shot(), 0, [place])[0] > 2
+
+        assert panel_values(tab, empty, 0, left + right) == [0, 0, 0, 0]
+        (allowed / "0").touch()
+        wait_until(lambda: filled(left[0]))
         seen = tab.settled()
-        check(tab, seen, 0, ink, [(150, 250), (60, 100), (250, 400)])
-        record["completed"] = whole
-        (run / "run.json").write_text(json.dumps(record))
+        check(tab, seen, 0, ink, left)
+        assert panel_values(tab, seen, 0, right) == [0, 0]
+        assert writer.poll() is None
+        (allowed / "1").touch()
+        wait_until(lambda: filled(right[0]))
+        assert writer.wait(30) == 0
         tab.wait_note("finished")
-        np.testing.assert_array_equal(tab.settled()[1:, 1:], seen[1:, 1:])
+        check(tab, tab.settled(), 0, ink, left + right)
+        assert tab.page.evaluate("window.kept")
     finally:
-        viewer.stop()
+        writer.kill()
+        writer.wait()
+        if viewer is not None:
+            viewer.stop()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if true():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it never is")
