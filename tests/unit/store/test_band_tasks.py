@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from s5engine.errors import BudgetError, SourceNotFoundError, StoreError
 from s5engine.phantom import LayerServer
 from s5engine.source.stack import open_stack
 from s5engine.store import band_tasks, ingest, plan, split
+from s5engine.store.attempts import begin_attempt
 from s5engine.store.band_tasks import (
     LayersThere,
     Workers,
@@ -29,6 +31,7 @@ from s5engine.store.band_tasks import (
     layers_there,
 )
 from s5engine.store.part_file import PartFile, rows_by_token
+from s5engine.store.part_mask import MASK_LAYER
 from s5engine.store.progress import Journal, read_units
 from unit.store.segments import files_of, pixels, write_layers
 
@@ -117,7 +120,8 @@ def test_parts_are_those_of_threads(
     assert {pid for pid, *_ in lines} <= {str(pid) for pid in client.run(os.getpid).values()}
     assert len({pid for pid, *_ in lines}) == 2
     assert len(lines) == BANDS * 12 * 4  # each band of each file once
-    assert "split-band" in tasks_done(client)
+    assert {"split-band", "split-mask"} <= tasks_done(client)
+    assert len([*(tmp_path / "workers").rglob("mask.png")]) == 4
 
 
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -225,10 +229,10 @@ def test_an_ingest_that_was_interrupted_on_workers_goes_on_there(
         s5.open_volume(tmp_path / "a.zarr")
     run = Workers.run
 
-    def counted(workers: Workers, step: str, tasks: Any) -> Any:
+    def counted(workers: Workers, step: str, tasks: Any, *how: Any) -> Any:
         tasks = list(tasks)
         asked.extend(band for band, _ in tasks)
-        return run(workers, step, tasks)
+        return run(workers, step, tasks, *how)
 
     monkeypatch.setattr(Workers, "run", counted)
     volume = s5.ingest(source, tmp_path / "a.zarr", progress=False)
@@ -244,14 +248,16 @@ def test_layers_of_a_server_are_read_by_this_process(
     with LayerServer(files) as server:
         url = server.url("seg/layers/")
         s5.ingest(url, tmp_path / "a.zarr", progress=False, pyramid=False)
-        split.split(url, tmp_path / "out", width=150, progress=False)
+        first = range(MASK_LAYER)  # a mask would be made by workers, from a part that is here
+        split.split(url, tmp_path / "out", width=150, progress=False, layers=first)
     after = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
     assert after == before
     said = capsys.readouterr().err
     for step in ("ingest", "split"):
         assert f"{step}: in threads of this process, not by the workers: the layers come" in said
     with s5.open_volume(tmp_path / "out" / "seg") as volume:
-        np.testing.assert_array_equal(in_threads(lambda progress: volume.values), pixels(**SHAPE))
+        there = in_threads(lambda progress: volume.values)
+        np.testing.assert_array_equal(there, pixels(**SHAPE)[:MASK_LAYER])
 
 
 @pytest.mark.usefixtures("client")
@@ -313,7 +319,7 @@ def test_workers_that_do_not_see_the_same_disk_say_so(source: Path) -> None:
         there.open()
 
 
-def test_few_tasks_are_in_flight_however_many_bands_there_are() -> None:
+def test_few_tasks_are_in_flight_however_many_bands_there_are(tmp_path: Path) -> None:
     made: list[int] = []
 
     def wait() -> None:
@@ -331,9 +337,9 @@ def test_few_tasks_are_in_flight_however_many_bands_there_are() -> None:
         Client(cluster) as client,
         pytest.MonkeyPatch.context() as patch,
     ):  # fmt: skip
-        patch.setattr(band_tasks, "_alone", lambda task: task())  # one process stands for two
+        patch.setattr(band_tasks, "_place", lambda _: nullcontext())  # one process stands for two
         workers = Workers(client, count=2, threads=1, base=0, budget=0)
-        done = workers.run("wait-band", tasks())
+        done = workers.run("wait-band", tasks(), begin_attempt(tmp_path / "journal"))
         got = [next(done)[0]]
         assert len(made) == 5  # four in flight, and the next one
         while len(got) < 7:  # the oldest one holds up those far behind it
