@@ -11,7 +11,6 @@ from typer.core import TyperGroup
 from s5engine.cli_arguments import address_of, box_of, cutting, layer_files, numbers, prediction
 from s5engine.cli_options import Verb, planning, scheduled
 from s5engine.errors import InvalidArgumentError
-from s5engine.source.address import local_path
 
 #: The verb that is meant where none is named.
 _USUAL = "infer"
@@ -29,6 +28,8 @@ class _UsuallyInfer(TyperGroup):
 
     def _check_volume(self, word: str) -> None:
         """Refuse a first word that is neither a verb, an option nor a volume."""
+        from s5engine.source.address import local_path
+
         where = local_path(address_of(word))
         if not word.startswith("-") and where is not None and not where.exists():
             raise InvalidArgumentError(
