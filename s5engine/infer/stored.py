@@ -121,9 +121,10 @@ def _create(
 
     if (path / name / "zarr.json").exists():
         remove_strays(path)
-        return zarr.open_group(path, mode="r+")[name]
+        # Absolute, since workers may be in another folder.
+        return zarr.open_group(path.absolute(), mode="r+")[name]
     shutil.rmtree(path, ignore_errors=True)
-    group = zarr.create_group(path)
+    group = zarr.create_group(path.absolute())
     for coordinate in like.dims:
         # Text has no agreed form in zarr: the statistics are known by their order.
         if coordinate in like.coords and like[coordinate].dtype.kind in "iuf":
@@ -150,11 +151,11 @@ def open_stored(path: Path, name: str) -> xr.DataArray:
             f"{path} is not there: the run was written without zarr.",
             'Write it again with "zarr" among the formats.',
         )
-    opened = xr.open_zarr(path, consolidated=False, chunks=None)[[name]]
+    opened = xr.open_zarr(path.absolute(), consolidated=False, chunks=None)[[name]]
     # The tasks that read are called read-tiles and read-ink.
     array: xr.DataArray = opened.chunk(
         opened[name].encoding["preferred_chunks"], name_prefix="read-", inline_array=True,
-        token=tokenize(str(path), path.stat().st_mtime_ns),
+        token=tokenize(str(path.absolute()), path.stat().st_mtime_ns),
     )[name]  # fmt: skip
     return remember(array, path)
 

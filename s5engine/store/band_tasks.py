@@ -161,7 +161,7 @@ class LayersThere:
         from s5engine.source.stack import open_stack
 
         stack = open_stack(self.index, layers=self.layers)
-        if stack.fingerprint() != self.fingerprint:
+        if _versions(stack) != self.fingerprint:
             stack.close()
             raise SourceChangedError(
                 f"A worker finds other layers at {self.index.url} than the process that gave the "
@@ -173,7 +173,13 @@ class LayersThere:
 
 def layers_there(stack: LayerStack) -> LayersThere:
     """Return what lets a worker open the layers of ``stack``."""
-    return LayersThere(stack.index, stack.layers, stack.fingerprint())
+    return LayersThere(stack.index, stack.layers, _versions(stack))
+
+
+def _versions(stack: LayerStack) -> dict[str, Any]:
+    """Return what tells layers from others; not where they are, which may be said in two ways."""
+    told = stack.fingerprint().items()
+    return {n: {k: v for k, v in layer.items() if k != "url"} for n, layer in told}
 
 
 def find_workers(step: str, source: object, budget: int) -> Workers | None:

@@ -237,10 +237,10 @@ def _masks(job: Job, journal: Journal, *, progress: bool) -> None:
     """Write the masks that are missing, from the parts' own layer 10."""
     todo = []
     for number in job.grid:
-        folder = part_folder(job.tree, job.record.segment, number)
         layer = layer_file(job.tree, job.record.segment, number, MASK_LAYER)
-        if layer.exists() and not (folder / "mask.png").exists():
-            todo.append((number, functools.partial(write_mask, layer, folder / "mask.png")))
+        mask = part_folder(job.tree, job.record.segment, number) / "mask.png"
+        if layer.exists() and not mask.exists():
+            todo.append((number, functools.partial(write_mask, layer.absolute(), mask.absolute())))
     # Parts are files on this disk, wherever the layers came from.
     workers = find_workers("split", None, job.budget) if todo else None
     masks = workers.run(MASK_STEP, todo, journal.attempt()) if workers else _each(todo)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,8 +95,11 @@ class Cutting:
         bands: Sequence[Band],
     ) -> Generator[Band]:  # fmt: skip
         """As `cut`, each band as a task of its own on the workers."""
+        # Workers may be in another folder.
+        files = tuple(replace(file, path=file.path.absolute()) for file in self.files)
+        there = replace(self, files=files)
         tasks = (
-            (band, functools.partial(_cut_there, self, _travelling(reader, band), band))
+            (band, functools.partial(_cut_there, there, _travelling(reader, band), band))
             for band in bands
         )
         # Each file's rows are finished from the first one on: so the journal counts them.

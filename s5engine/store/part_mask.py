@@ -30,7 +30,7 @@ def write_mask(layer: Path, mask: Path) -> None:
     from s5engine.source.listing import LayerFile, LayerIndex
     from s5engine.source.stack import open_stack
 
-    alone = LayerFile(MASK_LAYER, str(layer.absolute()), layer.name)
+    alone = LayerFile(MASK_LAYER, str(layer), layer.name)
     index = LayerIndex({MASK_LAYER: alone}, str(layer.parent), segment=mask.parent.name)
     with open_stack(index) as stack:
         height, width = stack.shape

@@ -19,6 +19,7 @@ from distributed import Client, Event, LocalCluster, WorkerPlugin
 
 import s5engine as s5
 from s5engine.errors import BudgetError, SourceNotFoundError, StoreError
+from s5engine.infer import memory
 from s5engine.phantom import LayerServer
 from s5engine.source.stack import open_stack
 from s5engine.store import band_tasks, ingest, plan, split
@@ -57,6 +58,11 @@ def client() -> Iterator[Client]:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return write_layers(tmp_path / "seg", pixels(**SHAPE))
+
+
+def first_layer(tiles: Any) -> Any:
+    """Answer with every fourth pixel."""
+    return tiles[:, 0, ::4, ::4]
 
 
 def in_threads(step: Any, *arguments: Any, **options: Any) -> Any:
@@ -134,6 +140,36 @@ def test_a_store_is_that_of_threads(
              pyramid=False)  # fmt: skip
     assert files_of(tmp_path / "workers.zarr") == files_of(tmp_path / "threads.zarr")
     assert "ingest-band" in tasks_done(client)
+
+
+def test_workers_that_are_in_another_folder_find_what_is_named_from_here(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
+    write_layers(tmp_path / "seg", pixels(**SHAPE))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    before = client.run(os.getcwd)
+    client.run(os.chdir, str(tmp_path / "elsewhere"))
+    try:
+        s5.ingest("seg", "a.zarr", progress=False)
+        for given, out in (("seg", "files"), (s5.open_volume("a.zarr"), "volume")):
+            split.split(given, out, width=150, progress=False)
+        for volume in (s5.open_volume("a.zarr"), s5.open_volume("seg")):
+            model = s5.wrap_model(first_layer, tile=64, layers=12)
+            ink = s5.predict_ink(volume, model, windows=[0], tta=0)
+            run = s5.write_run(ink, f"run{volume.chunks[1][0]}", progress=False)
+            np.testing.assert_array_equal(s5.blend(run.tiles).values, run.ink.values)
+    finally:
+        for worker, folder in before.items():
+            client.run(os.chdir, folder, workers=[worker])
+    assert not list((tmp_path / "elsewhere").iterdir())
+    trees = [files_of(tmp_path / name) for name in ("files", "volume")]
+    for tree in trees:
+        tree.pop("seg/parts/parts.json")  # says what it was cut from
+    assert trees[0] == trees[1] != {}
+    there = in_threads(lambda progress: s5.open_volume("a.zarr").values)
+    np.testing.assert_array_equal(there, pixels(**SHAPE))
 
 
 @pytest.mark.usefixtures("client")
