@@ -196,11 +196,11 @@ def find_workers(step: str, source: object, budget: int) -> Workers | None:
     budget : int
         Bytes that all processes together may use.
     """
-    from s5engine.source.stack import LayerStack
-
     client = current_client()
     if client is None:
         return None
+    from s5engine.source.stack import LayerStack
+
     why = _read_here(source) if isinstance(source, LayerStack) else None
     if why is not None:
         console.say(f"{step}: in threads of this process, not by the workers: {why}")

@@ -15,7 +15,7 @@ from unit.store.test_pyramid import check_levels, ink_store, volume_store
 # is there. Nothing of zarr is used before they are forked.
 KILLED = """
 import os, signal, sys
-import cv2, zarr
+import cv2, dask.array, xarray, zarr
 from s5engine.store import level_blocks, levels, pyramid, progress
 def run(step):
     calls = []
