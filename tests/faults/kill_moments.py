@@ -4,7 +4,6 @@ Run by test_kill_moments.py: ``kill_moments.py FOLDER SEED COUNT``, one JSON lin
 A moment is the n-th time that the step opens, makes, renames or removes something in its folder,
 which falls between any two things on disk, however fast the machine is. Each attempt is a forked
 process, so that libraries are loaded once: what the first one loads, this process loads after it.
-This process itself starts no thread.
 """
 
 from __future__ import annotations
@@ -156,9 +155,12 @@ def attempt(step: Step, folder: Path, moment: int | None) -> tuple[int, int]:
     os.close(writer)
     with os.fdopen(reader) as answer:
         moments, *modules = answer.read().splitlines() or ["0"]
+    before = threading.active_count()
     for module in modules:
         with contextlib.suppress(ImportError):
             import_module(module)
+    if threading.active_count() > before:  # a fork would have its locks and not the thread
+        sys.exit("a library starts a thread when it is loaded")
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), int(moments)
 
 
@@ -208,8 +210,6 @@ if __name__ == "__main__":
         plain = root / f"{step.__name__}-plain"
         plain.mkdir()
         _, moments = attempt(step, plain, None)
-        if threading.active_count() > 1:  # a fork would have their locks and not them
-            sys.exit("a library starts a thread when it is loaded")
         logged(plain)
         wanted = content(plain)
         # One of each stretch of the work: the last ones are many.
