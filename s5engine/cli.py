@@ -22,7 +22,6 @@ from s5engine.cli_options import (
     Out,
     Precision,
     Trust,
-    in_threads,
     scheduled,
 )
 from s5engine.cli_plan import planning_group
@@ -104,7 +103,10 @@ def info(
         typer.Option("--out", "-o", help="Folder for a contact sheet and a histogram as well."),
     ] = None,
 ) -> None:
-    """Say what a volume or a run is, from its metadata alone; with -o, draw it too."""
+    """Say what a volume or a run is, from its metadata alone; with -o, draw it too.
+
+    It only looks, in this process: there is nothing for workers to do.
+    """
     from s5engine.cli_info import run_lines, volume_lines
 
     is_run = "://" not in volume and (Path(volume) / "run.json").exists()
@@ -136,7 +138,8 @@ def fetch(
     """Copy layers into a chunked zarr store, resumable.
 
     Workers read layers from a disk that all of them see. From a server this process alone reads,
-    with eight requests in flight at most: more machines would only ask the server for more.
+    with eight requests in flight at most: more machines would only ask the server for more. The
+    coarser levels are made by workers in any case.
     """
     import s5engine as s5
 
@@ -148,13 +151,16 @@ def fetch(
 
 
 @app.command()
-@in_threads
+@scheduled
 def pyramid(
     store: Annotated[Path, typer.Argument(help="A store that fetch made, or a run's folder.")],
     budget: Budget = None,
     fresh: Fresh = False,
 ) -> None:
-    """Add coarser levels to a volume or a run's ink, for viewers; resumable."""
+    """Add coarser levels to a volume or a run's ink, for viewers; resumable.
+
+    Workers read and write on a disk that all of them see.
+    """
     import s5engine as s5
 
     for level in s5.write_pyramid(store, budget=budget, resume=not fresh):
@@ -177,7 +183,7 @@ def split(
     """Write the 2025 tree of parts as TIFF files, all parts in one pass.
 
     Workers read and write on a disk that all of them see; layers on a server are read by this
-    process alone.
+    process alone, and the masks made by workers.
     """
     import s5engine as s5
 
@@ -282,7 +288,10 @@ def view(
     ),
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
 ) -> None:
-    """Look at ink over its surface in the browser, and draw labels; also while a run goes."""
+    """Look at ink over its surface in the browser, and draw labels; also while a run goes.
+
+    It only looks, in this process: what is on the screen is read when it is wanted.
+    """
     from s5engine.view.app import view as serve
 
     serve(places, labels=labels, proposal=proposal, saves=out, port=port, browser=not no_open)

@@ -81,7 +81,7 @@ def in_threads(verb: Verb) -> Verb:
         if scheduler != "threads" or workers is not None:
             from s5engine.console import say
 
-            say(f"{verb.__name__}: reads and writes in threads of this process, without dask")
+            say(f"{verb.__name__}: works in this process, on its device; dask has no part in it")
         verb(**asked)
 
     return _with_parameters(run, [*_parameters(verb), _SCHEDULER, _WORKERS])

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from s5engine.cli_arguments import address_of, box_of, cutting, layer_files, numbers, prediction
 from s5engine.cli_options import Verb, planning, scheduled
+from s5engine.errors import InvalidArgumentError
 
 #: The verb that is meant where none is named.
 _USUAL = "infer"
@@ -21,8 +22,21 @@ class _UsuallyInfer(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the usual verb in front of what does not begin with one."""
         if args and args[0] not in {*self.commands, "--help"}:
+            self._check_volume(args[0])
             args = [_USUAL, *args]
         return super().parse_args(ctx, args)
+
+    def _check_volume(self, word: str) -> None:
+        """Refuse a first word that is neither a verb, an option nor a volume."""
+        from s5engine.source.address import local_path
+
+        where = local_path(address_of(word))
+        if not word.startswith("-") and where is not None and not where.exists():
+            raise InvalidArgumentError(
+                f"There is no verb and no volume {word!r}.",
+                f"Verbs that can be planned are {', '.join(self.commands)}; a volume is a store, "
+                "a folder of layers or an address.",
+            )
 
 
 def planning_group(verbs: Mapping[str, Verb], pipeline: Callable[[str], Any]) -> typer.Typer:

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 import typer
 
 from s5engine.cli_arguments import address_of, numbers
-from s5engine.cli_options import Budget, Device, Fresh, Out, scheduled
+from s5engine.cli_options import Budget, Device, Fresh, Out, in_threads, scheduled
 
 
+@in_threads
 def train(
     tileset: Annotated[Path, typer.Argument(help="A packed tileset, see `s5 tiles`.")],
     settings: Annotated[
@@ -28,7 +29,10 @@ def train(
     device: Device = None,
     fresh: Fresh = False,
 ) -> None:
-    """Train a network on a tileset, resumable; print its best checkpoint."""
+    """Train a network on a tileset, resumable; print its best checkpoint.
+
+    On one device of this process: workers are not used, and it says so.
+    """
     import s5engine as s5
     from s5engine.train.settings import read_train_settings
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import say
 from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
+from s5engine.infer.execute import needed_resources, optimize_pinned
 from s5engine.model.owner import run_on
 
 if TYPE_CHECKING:
@@ -123,6 +125,12 @@ def cluster(
     answers. Local worker processes are therefore given as many as this process would use; workers
     of another scheduler need the same ``OMP_NUM_THREADS`` for the same bits. On CUDA this has not
     been run yet.
+
+    Where workers have the resource ``GPU`` when the ``with`` begins (those that are started here
+    for a device have it), networks on CUDA run on these alone, in `write_run` and in a bare
+    ``ink.compute()`` or ``.persist()``. With a client of your own only `write_run` sees to it: dask
+    forgets what tasks ask for when it optimizes a graph. ``s5.cluster(client.scheduler.address)``
+    around the computation helps there too.
     """
     _check(address, workers)
     if address is None or address == "threads":
@@ -243,7 +251,8 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
         with made, Client(made) as client:
             client.wait_for_workers(len(specs))
             try:
-                yield _announced(client, dashboard)
+                with _pinning(client):
+                    yield _announced(client, dashboard)
             except BaseException:
                 # Ctrl-C among them. Else the end would wait for blocks that nobody wants any more;
                 # what they had written by halves is not in a journal.
@@ -294,7 +303,25 @@ def _connected(address: str) -> Iterator[Cluster]:
             "Start one with `dask scheduler`, and check the address and the network.",
         ) from error
     with client:
-        yield _announced(client)
+        found = _announced(client)
+        with _pinning(client):
+            yield found
+
+
+def _pinning(client: Client) -> AbstractContextManager[Any]:
+    """Return a context in which lazy ink runs its network on the workers with a GPU alone.
+
+    Where there are such workers now: dask then optimizes arrays in a way that keeps what tasks ask
+    for, however they are computed.
+    """
+    import dask
+
+    resources = needed_resources(client, "cuda")
+    if not resources:
+        return nullcontext()
+    how = functools.partial(optimize_pinned, resources=resources)
+    pinning: AbstractContextManager[Any] = dask.config.set(array_optimize=how)
+    return pinning
 
 
 def _announced(client: Client, dashboard: bool = True) -> Cluster:

@@ -7,6 +7,7 @@ large the whole array is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from s5engine.model.owner import stop_inference
@@ -20,6 +21,8 @@ Index = tuple[int, ...]
 
 #: What the step that runs the network is called in dask graphs and on the dashboard.
 PREDICT_STEP = "predict-tiles"
+#: What a layer's annotation that names the device of its tasks is called.
+_MARK = "s5engine-device"
 #: Of a device, for each task: one runs there, and the next one is at hand when it ends.
 _SHARE_OF_GPU = 0.5
 #: Blocks in one group, at least; where there are many workers each gets two.
@@ -147,11 +150,60 @@ def _named_steps(piece: da.Array, resources: dict[str, float]) -> da.Array:
     keys = list(flatten(piece.__dask_keys__()))
     graph = optimize_blockwise(piece.dask, keys=keys).cull(set(keys))
     if resources:
-        graph = _pinned(graph, piece.name, resources)
+        running = {k for k in graph.to_dict() if step_of(k).startswith(f"{PREDICT_STEP}-")}
+        graph = _pinned(graph, running, piece.name, resources)
     return da.Array(graph, piece.name, piece.chunks, dtype=piece.dtype, meta=piece._meta)
 
 
-def _pinned(graph: HighLevelGraph, name: str, resources: dict[str, float]) -> HighLevelGraph:
+def marked(device: str) -> AbstractContextManager[Any]:
+    """Return a context in which the steps of lazy arrays remember that they need a CUDA device.
+
+    For `optimize_pinned`, where somebody computes them as they are. Any other device is everywhere.
+    """
+    import dask
+
+    return dask.annotate(**{_MARK: device}) if device.startswith("cuda") else nullcontext()
+
+
+def optimize_pinned(graph: Any, keys: Any, *, resources: dict[str, float]) -> Any:
+    """Optimize a graph as dask does for arrays, but keep the network on workers with a device.
+
+    dask merges chains of tasks at last, and forgets what they asked for. Where a step is `marked`
+    nothing is merged but blockwise layers.
+
+    Parameters
+    ----------
+    graph : HighLevelGraph
+    keys : list of keys
+        That are wanted, nested or not.
+    resources : dict of str to float
+        What a marked task asks of a worker.
+
+    Returns
+    -------
+    HighLevelGraph or dict
+    """
+    from dask.array.optimization import optimize
+    from dask.blockwise import optimize_blockwise
+    from dask.core import flatten
+    from dask.highlevelgraph import HighLevelGraph
+
+    if not isinstance(graph, HighLevelGraph) or not _marked_keys(graph):
+        return optimize(graph, keys)
+    wanted = set(flatten(keys))
+    merged = optimize_blockwise(graph, keys=wanted).cull(wanted)
+    return _pinned(merged, _marked_keys(merged), "rest", resources)
+
+
+def _marked_keys(graph: HighLevelGraph) -> set[Any]:
+    """Return the tasks of a graph that need a CUDA device."""
+    layers = [layer for layer in graph.layers.values() if _MARK in (layer.annotations or {})]
+    return {key for layer in layers for key in layer}
+
+
+def _pinned(
+    graph: HighLevelGraph, running: set[Any], name: str, resources: dict[str, float]
+) -> HighLevelGraph:
     """Return the graph with the tasks that run the network in a layer of their own, which asks.
 
     What they need is a layer below, what needs them one above.
@@ -159,7 +211,6 @@ def _pinned(graph: HighLevelGraph, name: str, resources: dict[str, float]) -> Hi
     from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 
     tasks, needs = graph.to_dict(), graph.get_all_dependencies()
-    running = {key for key in tasks if _step(key).startswith(f"{PREDICT_STEP}-")}
     below: set[Any] = set()
     todo = [need for key in running for need in needs[key]]
     while todo:
@@ -182,7 +233,7 @@ def _pinned(graph: HighLevelGraph, name: str, resources: dict[str, float]) -> Hi
     return HighLevelGraph(layers, {layer: set(names[:n]) for n, layer in enumerate(names)})
 
 
-def _step(key: Any) -> str:
+def step_of(key: Any) -> str:
     """Return the first part of a task's key: what its array is called."""
     return str(key[0] if isinstance(key, tuple) else key)
 

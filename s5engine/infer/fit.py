@@ -23,6 +23,7 @@ from s5engine.infer.memory import (
 from s5engine.store.band_tasks import current_client, share_error
 from s5engine.store.levels import INK_HEIGHTS
 from s5engine.store.pyramid import plan_levels
+from s5engine.store.pyramid_plan import MOST_AT_ONCE
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -88,31 +89,32 @@ def plan_memory(
         )  # fmt: skip
     except BudgetError as error:
         raise share_error(error, len(workers), allowed) if workers else error from None
-    return replace(chosen, pyramid=0 if workers else _pyramid_bytes(chosen, allowed))
+    at_once = min(MOST_AT_ONCE, *workers) if workers else MOST_AT_ONCE
+    return replace(chosen, pyramid=_pyramid_bytes(chosen, allowed, at_once))
 
 
-def _pyramid_bytes(memory: InferenceMemory, budget: int) -> int:
-    """Return what the coarser levels of the ink will take where so much is allowed."""
+def _pyramid_bytes(memory: InferenceMemory, budget: int, at_once: int) -> int:
+    """Return what the coarser levels of the ink will take where so much is allowed, bytes."""
     held = memory.base + memory.kept
     ink = (1, memory.block, memory.block)
     levels = plan_levels(
-        1, np.dtype(np.float32), ink, is_ink=True, heights=INK_HEIGHTS, base=held, budget=budget
-    )
+        1, np.dtype(np.float32), ink, is_ink=True, heights=INK_HEIGHTS, base=held, budget=budget,
+        threads=at_once,
+    )  # fmt: skip
     return levels.projected_peak - held
 
 
 def waiting_bytes() -> int:
-    """Return what this process holds while workers predict, and then for the ink's pyramid."""
-    return current_rss() + pyramid_bytes(BLOCK_SIZES[0])
+    """Return what this process holds while workers predict, and it halves ink of a going run."""
+    return current_rss() + levels_least()
 
 
-def levels_budget(budget: int | str | None, held: int) -> int:
-    """Return the bytes that a run may use for the ink's pyramid; enough for the lowest blocks.
+def levels_least() -> int:
+    """Return the bytes that a run's coarser levels may take in any case: for the lowest blocks.
 
-    What was planned for is not refused at the end of a run because the process has grown a little.
+    What was planned for is not refused at the end of a run because a process has grown a little.
     """
-    least = held + pyramid_bytes(BLOCK_SIZES[0])
-    return least if _workers() else max(resolve_budget(budget), least)
+    return pyramid_bytes(BLOCK_SIZES[0])
 
 
 def count_workers() -> int:

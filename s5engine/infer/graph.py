@@ -17,7 +17,7 @@ from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
-from s5engine.infer.execute import PREDICT_STEP
+from s5engine.infer.execute import PREDICT_STEP, marked
 from s5engine.infer.fit import plan_memory
 from s5engine.infer.memory import BLOCK_SIZES
 from s5engine.infer.taper import Taper, taper_weights
@@ -164,22 +164,23 @@ def predict_tiles(
     if mask is not None:
         wanted = lazy_mask(mask, volume).rechunk(grid)
         inputs.append(_with_halo(wanted, (0, 0), (0, model.tile - stride)))
-    data = da.map_blocks(
-        predict_block,
-        *inputs,
-        task=task,
-        num_blocks=(len(grid[0]), len(grid[1])),
-        token=PREDICT_STEP,
-        chunks=(
-            (len(positions),), blocks_y.tiles, blocks_x.tiles, (task.map_size,), (task.map_size,),
-            *([(kept,)] if spread else []),
-        ),
-        new_axis=[3, 4, 5] if spread else [3, 4],
-        dtype=np.float32,
-        meta=np.empty((0,) * (6 if spread else 5), np.float32),
-        # Named only where it is asked for: without it, graphs keep the names that they had.
-        **({"spread": True} if spread else {}),
-    )  # fmt: skip
+    with marked(str(model.device)):
+        data = da.map_blocks(
+            predict_block,
+            *inputs,
+            task=task,
+            num_blocks=(len(grid[0]), len(grid[1])),
+            token=PREDICT_STEP,
+            chunks=(
+                (len(positions),), blocks_y.tiles, blocks_x.tiles,
+                (task.map_size,), (task.map_size,), *([(kept,)] if spread else []),
+            ),
+            new_axis=[3, 4, 5] if spread else [3, 4],
+            dtype=np.float32,
+            meta=np.empty((0,) * (6 if spread else 5), np.float32),
+            # Named only where it is asked for: without it, graphs keep the names that they had.
+            **({"spread": True} if spread else {}),
+        )  # fmt: skip
     attrs = provenance(volume, model) | grid_of(task, windows, mask) | {
         "y0": int(volume.y[0]), "x0": int(volume.x[0]),
         "budget": resolve_budget(budget), "threads": memory.threads,

@@ -20,7 +20,7 @@ import numpy as np
 from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
-from s5engine.infer.fit import levels_budget
+from s5engine.infer.fit import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
 from s5engine.infer.stored import BLOCK, MEANS, open_stored, plain_value
@@ -224,7 +224,7 @@ def _write(
         turns.run(progress=progress)
     if "zarr" in settings["formats"]:  # else the ink is removed at the end
         write_levels(
-            folder / "ink.zarr", budget=levels_budget(ink.attrs.get("budget"), held), held=held,
+            folder / "ink.zarr", budget=ink.attrs.get("budget"), held=held, least=levels_least(),
             progress=progress,
         )  # fmt: skip
     _write_products(folder, settings["formats"])

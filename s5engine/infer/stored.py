@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import numpy as np
 
 from s5engine.errors import StoreError
 from s5engine.infer.execute import Index, compute_blocks
+from s5engine.store.attempts import Attempt
+from s5engine.store.band_tasks import current_client
 from s5engine.store.create import remove_strays
 from s5engine.store.origins import remember
 from s5engine.store.progress import Journal
@@ -49,11 +52,14 @@ class BlockWriter:
         from dask.base import tokenize
 
         self.step, self.array, self._journal, self._device = step, array, journal, device
+        attempt = None if current_client() is None else journal.attempt()
         self._lazy = data.map_blocks(
             _write_block,
             target=array,
             offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
-            name=f"write-{WRITTEN[step]}-{tokenize(data.name, str(array.store))}",
+            attempt=attempt,
+            # Workers may still be at a task of an earlier attempt: this is another one.
+            name=f"write-{WRITTEN[step]}-{tokenize(data.name, str(array.store), attempt)}",
             dtype=bool,
             meta=np.empty((0,) * data.ndim, bool),
             chunks=tuple((1,) * n for n in data.numblocks),
@@ -94,14 +100,16 @@ def create_ink(ink: xr.DataArray, path: Path, dtype: str) -> tuple[Any, tuple[in
 
 
 def _write_block(
-    block: np.ndarray, *, target: Any, offsets: list[list[int]], block_id: Index
-) -> np.ndarray:
+    block: np.ndarray, *, target: Any, offsets: list[list[int]], attempt: Attempt | None,
+    block_id: Index,
+) -> np.ndarray:  # fmt: skip
     """Write one block to its place; whole chunks of the target, which no other block touches."""
     place = tuple(
         slice(offsets[axis][i], offsets[axis][i] + side)
         for axis, (i, side) in enumerate(zip(block_id, block.shape, strict=True))
     )
-    target[place] = block.astype(target.dtype, copy=False)
+    with nullcontext() if attempt is None else attempt.at_work():
+        target[place] = block.astype(target.dtype, copy=False)
     return np.ones((1,) * block.ndim, bool)
 
 
@@ -113,9 +121,10 @@ def _create(
 
     if (path / name / "zarr.json").exists():
         remove_strays(path)
-        return zarr.open_group(path, mode="r+")[name]
+        # Absolute, since workers may be in another folder.
+        return zarr.open_group(path.absolute(), mode="r+")[name]
     shutil.rmtree(path, ignore_errors=True)
-    group = zarr.create_group(path)
+    group = zarr.create_group(path.absolute())
     for coordinate in like.dims:
         # Text has no agreed form in zarr: the statistics are known by their order.
         if coordinate in like.coords and like[coordinate].dtype.kind in "iuf":
@@ -135,13 +144,19 @@ def _create(
 def open_stored(path: Path, name: str) -> xr.DataArray:
     """Open an array that `_create` made, lazily."""
     import xarray as xr
+    from dask.base import tokenize
 
     if not path.exists():
         raise StoreError(
             f"{path} is not there: the run was written without zarr.",
             'Write it again with "zarr" among the formats.',
         )
-    array: xr.DataArray = xr.open_zarr(path, consolidated=False, chunks={})[name]
+    opened = xr.open_zarr(path.absolute(), consolidated=False, chunks=None)[[name]]
+    # The tasks that read are called read-tiles and read-ink.
+    array: xr.DataArray = opened.chunk(
+        opened[name].encoding["preferred_chunks"], name_prefix="read-", inline_array=True,
+        token=tokenize(str(path.absolute()), path.stat().st_mtime_ns),
+    )[name]  # fmt: skip
     return remember(array, path)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.geometry import TileAxis
-from s5engine.infer.execute import PREDICT_STEP, Index
+from s5engine.infer.execute import PREDICT_STEP, Index, step_of
 from s5engine.infer.graph import BLEND_STEP
 from s5engine.infer.tile_array import tiles_array
 from s5engine.infer.tiles import STATISTICS
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import dask.array as da
     import xarray as xr
 
+#: What the step that reads stored predictions is called in dask graphs and on the dashboard.
+READ_STEP = "read-tiles"
 #: Attributes that blending adds, or that tell which statistic was blended.
 _OF_BLENDING = ("taper", "statistic")
 
@@ -62,7 +64,7 @@ def needed_tiles(ink: da.Array, tiles: str | None) -> dict[Index, frozenset[Inde
     ink : dask Array
         Ink from stored predictions, see `replace_tiles`; its graph holds no volume.
     tiles : str or None
-        What the predictions are called in its graph; None if it holds none.
+        What the predictions are called in its graph, see `read_name`; None if it holds none.
 
     Returns
     -------
@@ -97,6 +99,8 @@ def down_columns(index: Index) -> tuple[int, int]:
 def replace_tiles(ink: xr.DataArray, tiles: xr.DataArray, stored: Any) -> xr.DataArray:
     """Return the same ink, made from stored predictions instead of the network's.
 
+    The tasks that read are called as what they do, not as those that run the network.
+
     Parameters
     ----------
     ink, tiles : DataArray
@@ -111,13 +115,37 @@ def replace_tiles(ink: xr.DataArray, tiles: xr.DataArray, stored: Any) -> xr.Dat
     step = _predict_layer(graph)
     if step is None:
         return ink
-    source = da.from_array(stored, chunks=tiles.chunks, name=tiles.data.name, inline_array=True)
-    layers = dict(graph.layers) | {step[0]: MaterializedLayer(source.dask.to_dict())}
-    needs = dict(graph.dependencies) | {step[0]: set()}
+    layer, old = step
+    name = read_name(old)
+    source = da.from_array(stored, chunks=tiles.chunks, name=name, inline_array=True)
+    layers, needs = dict(graph.layers), dict(graph.dependencies)
+    del layers[layer], needs[layer]
+    layers[name], needs[name] = MaterializedLayer(source.dask.to_dict()), set()
+    for above in graph.dependents[layer]:
+        tasks = {key: _renamed(task, old, name) for key, task in dict(layers[above]).items()}
+        layers[above] = MaterializedLayer(tasks)
+        needs[above] = needs[above] - {layer} | {name}
     data = da.Array(
         HighLevelGraph(layers, needs), ink.data.name, ink.data.chunks, dtype=ink.data.dtype
     )
     return ink.copy(data=data)
+
+
+def read_name(tiles: str) -> str:
+    """Return what stored predictions are called in a graph, in place of those to be made."""
+    return f"{READ_STEP}-{tiles.rpartition('-')[2]}"
+
+
+def _renamed(task: Any, old: str, new: str) -> Any:
+    """Return a task that needs the blocks of another array."""
+    if hasattr(task, "substitute"):  # what a layer of dask's is made of
+        needs = {key: (new, *key[1:]) for key in task.dependencies if step_of(key) == old}
+        return task.substitute(needs)
+    if isinstance(task, tuple | list):  # what overlaps are still made of
+        if task and isinstance(task, tuple) and task[0] == old:
+            return (new, *task[1:])
+        return type(task)(_renamed(piece, old, new) for piece in task)
+    return task
 
 
 def verbs_after_blend(ink: da.Array) -> list[str]:

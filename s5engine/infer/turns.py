@@ -18,7 +18,7 @@ from s5engine.console import Meter
 from s5engine.console import progress as show_progress
 from s5engine.infer.execute import Index, group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
-from s5engine.infer.surgery import down_columns, needed_tiles, replace_tiles
+from s5engine.infer.surgery import down_columns, needed_tiles, read_name, replace_tiles
 from s5engine.store.reduce_blocks import reduce_blocks
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Turns:
         array, blocks = create_ink(ink, self._store, dtype)
         data = ink.data.rechunk(blocks)
         self._blend = BlockWriter("blend", data, array, journal)
-        needs = needed_tiles(data, None if tiles is None else tiles.data.name)
+        needs = needed_tiles(data, None if tiles is None else read_name(tiles.data.name))
         self._tiles = sorted(frozenset().union(*needs.values()), key=down_columns)
         self._waiting = {
             block: {tile for tile in wanted if not self._is_predicted(tile)}

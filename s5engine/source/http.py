@@ -27,6 +27,8 @@ T = TypeVar("T")
 #: The largest index page, bytes.
 PAGE_LIMIT = 32 * 2**20
 
+#: Tries to reach a server that has never answered: the address is wrong, most likely.
+_FIRST_TRIES = 2
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -70,6 +72,7 @@ class HttpClient:
         self._retry = retry
         self._pacer = Pacer()
         self._session: Any = None
+        self._answered = False
 
     def page(self, url: str) -> tuple[str, str]:
         """Return the text at ``url`` and the address that it came from after redirects."""
@@ -123,6 +126,7 @@ class HttpClient:
             self._session = await self._fs.set_session()
             request = self._session.get(self._fs.encode_url(url), headers=headers, **self._request)
             async with request as response:
+                self._answered = True
                 check_status(response.status, response.headers, shown(url), span)
                 if span is not None and response.status == 206:
                     return await _ranged(response, span, shown(url))
@@ -138,6 +142,9 @@ class HttpClient:
             ) from error
         except TimeoutError as error:
             raise TransientError(f"no answer within {self._retry.timeout:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            tries = None if self._answered else _FIRST_TRIES
+            raise TransientError(_cause(error), attempts=tries) from error
         except aiohttp.ClientError as error:
             raise TransientError(_cause(error)) from error
 

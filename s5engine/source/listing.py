@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
@@ -78,7 +78,14 @@ class LayerIndex(Mapping[int, LayerFile]):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (dict(self._files), self.url, self.segment, self.storage_options)
+        # Another process may be in another folder.
+        files = {n: replace(file, url=_absolute(file.url)) for n, file in self._files.items()}
+        return _rebuild, (files, _absolute(self.url), self.segment, self.storage_options)
+
+
+def _absolute(url: str) -> str:
+    path = local_path(url)
+    return url if path is None or url.startswith("file://") else str(path.absolute())
 
 
 def _rebuild(

@@ -58,12 +58,18 @@ class RetryPolicy:
 
 
 class TransientError(Exception):
-    """A failure that may pass: a time-out, a dropped connection, a busy server."""
+    """A failure that may pass: a time-out, a dropped connection, a busy server.
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    ``attempts`` are the tries after which there is little hope, where the policy has more.
+    """
+
+    def __init__(
+        self, reason: str, retry_after: float | None = None, attempts: int | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retry_after = retry_after
+        self.attempts = attempts
 
 
 class StoppedError(Exception):
@@ -166,7 +172,7 @@ def persist(
             return attempt()
         except TransientError as error:
             failures += 1
-            if failures >= policy.attempts:
+            if failures >= min(policy.attempts, error.attempts or policy.attempts):
                 tries = "once" if failures == 1 else f"{failures} times"
                 raise SourceError(
                     f"{name} could not be read (tried {tries}): {error.reason}.",

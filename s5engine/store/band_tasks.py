@@ -1,4 +1,4 @@
-"""Bands of rows as tasks on the workers of a dask cluster, in place of this process's threads.
+"""Bands or blocks as tasks on the workers of a dask cluster, in place of this process's threads.
 
 A task reads its band, and writes what is made of it, by itself: pixels never travel. Which bands
 are finished is written down by the one process that gives the command.
@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s5engine import console
 from s5engine.budget import current_rss, format_bytes, give_back, resolve_budget
 from s5engine.errors import BudgetError, SourceChangedError
-from s5engine.store.plan import BAND_HEIGHTS, BandPlan, row_bands
+from s5engine.store.attempts import Attempt
+from s5engine.store.plan import BAND_HEIGHTS, row_bands
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
 
 Band = tuple[int, int]
 Task = Callable[[], object]
+Plan = TypeVar("Plan")
+Unit = TypeVar("Unit", bound=Hashable)
 
-#: Tasks that are given out for each worker: one at work, one waiting for it.
-_EACH = 2
+#: Tasks that are given out for each worker beyond those at work there: one that waits for them.
+_WAITING = 1
 #: A band is given out this many bands for each worker ahead of the oldest unfinished one, at most.
 _AHEAD = 4
 #: Bytes read in bands ÷ bytes read at once, up to which layers are read band by band.
 _READ_AGAIN = 1.5
-#: One band is at work in a process at a time, so that memory does not depend on its threads.
-_at_work = threading.Lock()
+#: Places for tasks that are at work in a process at the same time, by how many they may be: memory
+#: must not depend on its threads.
+_places: dict[int, threading.Semaphore] = {}
+_making_places = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,14 @@ class Workers:
     base: int
     budget: int
 
-    def plan(self, plan: Callable[[int, int], BandPlan]) -> BandPlan:
+    def plan(self, plan: Callable[[int, int], Plan], least: int = 0) -> Plan:
         """Return ``plan(base, budget)`` of one worker.
+
+        Parameters
+        ----------
+        plan : callable
+        least : int
+            Bytes beyond its base that a worker may use in any case.
 
         Raises
         ------
@@ -67,49 +78,58 @@ class Workers:
             If nothing fits into a worker's share.
         """
         try:
-            return plan(self.base, self.budget)
+            return plan(self.base, max(self.budget, self.base + least))
         except BudgetError as error:
             raise share_error(error, self.count, self.budget) from error
 
-    def run(self, step: str, tasks: Iterable[tuple[Band, Task]]) -> Generator[Band]:
-        """Run each band's task once and yield the band when it is done, in any order.
+    def run(
+        self, step: str, tasks: Iterable[tuple[Unit, Task]], attempt: Attempt, at_once: int = 1
+    ) -> Generator[Unit]:
+        """Run each unit's task once and yield the unit when it is done, in any order.
 
         Parameters
         ----------
         step : str
             What the tasks are called on the dashboard.
-        tasks : iterable of (band, callable)
+        tasks : iterable of (unit, callable)
             Made as they are needed, few at a time.
+        attempt : Attempt
+            That they belong to: they do nothing when it is over.
+        at_once : int
+            Tasks that may be at work in a worker at the same time.
         """
         from distributed import as_completed
 
         waiting: Any = as_completed(loop=self.client.loop)
         todo, name = enumerate(tasks), f"{step}-{uuid.uuid4().hex[:8]}"
-        bands: dict[Any, tuple[int, Band]] = {}
+        given: dict[Any, tuple[int, Unit]] = {}
         following = next(todo, None)
+        most = (at_once + _WAITING) * self.count
         try:
-            while bands or following is not None:
-                oldest = min((number for number, _ in bands.values()), default=None)
-                while following is not None and self._may_start(following[0], oldest, len(bands)):
-                    number, (band, task) = following
-                    key = (name, band[0])
-                    future = self.client.submit(_alone, task, key=key, pure=False)
-                    bands[key] = number, band
+            while given or following is not None:
+                oldest = min((number for number, _ in given.values()), default=None)
+                while following is not None and self._may_start(
+                    following[0], oldest, most - len(given)
+                ):
+                    number, (unit, task) = following
+                    key = (name, number)
+                    future = self.client.submit(_do, task, attempt, at_once, key=key, pure=False)
+                    given[key] = number, unit
                     oldest = number if oldest is None else oldest
                     waiting.add(future)
                     following = next(todo, None)
                 done = next(waiting)
                 done.result()
-                yield bands.pop(done.key)[1]
+                yield given.pop(done.key)[1]
                 # What nobody holds is not done again when the worker that did it dies.
                 done.release()
         except BaseException:
             self.client.cancel(list(waiting.futures))
             raise
 
-    def _may_start(self, number: int, oldest: int | None, running: int) -> bool:
+    def _may_start(self, number: int, oldest: int | None, free: int) -> bool:
         ahead = 0 if oldest is None else number - oldest
-        return running < _EACH * self.count and ahead < _AHEAD * self.count
+        return free > 0 and ahead < _AHEAD * self.count
 
 
 def share_error(error: BudgetError, workers: int, share: int) -> BudgetError:
@@ -141,7 +161,7 @@ class LayersThere:
         from s5engine.source.stack import open_stack
 
         stack = open_stack(self.index, layers=self.layers)
-        if stack.fingerprint() != self.fingerprint:
+        if _versions(stack) != self.fingerprint:
             stack.close()
             raise SourceChangedError(
                 f"A worker finds other layers at {self.index.url} than the process that gave the "
@@ -153,7 +173,13 @@ class LayersThere:
 
 def layers_there(stack: LayerStack) -> LayersThere:
     """Return what lets a worker open the layers of ``stack``."""
-    return LayersThere(stack.index, stack.layers, stack.fingerprint())
+    return LayersThere(stack.index, stack.layers, _versions(stack))
+
+
+def _versions(stack: LayerStack) -> dict[str, Any]:
+    """Return what tells layers from others; not where they are, which may be said in two ways."""
+    told = stack.fingerprint().items()
+    return {n: {k: v for k, v in layer.items() if k != "url"} for n, layer in told}
 
 
 def find_workers(step: str, source: object, budget: int) -> Workers | None:
@@ -165,16 +191,16 @@ def find_workers(step: str, source: object, budget: int) -> Workers | None:
     ----------
     step : str
         What is done, for what is said.
-    source : LayerStack or VolumeBands
-        A volume's bands can always be read by themselves.
+    source : LayerStack, VolumeBands or None
+        A volume's bands can always be read by themselves, and so can files that were written here.
     budget : int
         Bytes that all processes together may use.
     """
-    from s5engine.source.stack import LayerStack
-
     client = current_client()
     if client is None:
         return None
+    from s5engine.source.stack import LayerStack
+
     why = _read_here(source) if isinstance(source, LayerStack) else None
     if why is not None:
         console.say(f"{step}: in threads of this process, not by the workers: {why}")
@@ -246,14 +272,22 @@ def asked_threads() -> int | None:
     return None if asked is None else int(asked)
 
 
-def _alone(task: Task) -> None:
-    """Run a task when no other one is at work in this process; runs in a worker."""
-    with _at_work:
+def _do(task: Task, attempt: Attempt, at_once: int) -> None:
+    """Run a task when few enough are at work in this process; runs in a worker."""
+    with _place(at_once), attempt.at_work():
         task()
 
 
+def _place(at_once: int) -> threading.Semaphore:
+    with _making_places:
+        return _places.setdefault(at_once, threading.Semaphore(at_once))
+
+
 def _prepared() -> int:
-    """Load what bands are worked on with, and return what this process then holds, bytes."""
+    """Load what bands are worked on with, and return what this process then holds, bytes.
+
+    What is free is given back first; runs in a worker.
+    """
     import cv2  # noqa: F401
     import dask.array  # noqa: F401
     import imagecodecs  # noqa: F401
@@ -261,7 +295,7 @@ def _prepared() -> int:
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 
-    return current_rss()
+    return _trimmed()
 
 
 def in_order(bands: Iterable[Band], done: Iterable[Band]) -> Iterator[Band]:

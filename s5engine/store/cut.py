@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,11 @@ from s5engine import console
 from s5engine.budget import current_rss
 from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
-from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
+from s5engine.store.band_tasks import Task, Workers, asked_threads, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut_bands import Cutting
 from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
+from s5engine.store.part_mask import MASK_LAYER, MASK_STEP, write_mask
 from s5engine.store.parts_tree import (
     RECORD,
     TreeRecord,
@@ -30,14 +31,10 @@ from s5engine.store.parts_tree import (
     read_tree_record,
 )
 from s5engine.store.plan import BandPlan, choose_split_bands, in_flight, row_bands
-from s5engine.store.png import write_gray_png
 from s5engine.store.progress import Journal, check_settings, differing_settings
 
 if TYPE_CHECKING:
     from s5engine.source.stack import LayerStack
-
-#: The layer whose zeros are not papyrus, as in 2025.
-MASK_LAYER = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def cut(job: Job, *, resume: bool, progress: bool) -> None:
         pending = [file for file in pending if file.done < job.record.rows[1]]
         for files in _passes(job, pending):
             _pass(job, files, journal, progress=progress)
-        _masks(job)
+        _masks(job, journal, progress=progress)
         journal.remove()
 
 
@@ -158,7 +155,9 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
         tuple(files), layers, (box.x0, box.x1), job.record.rows[0], job.dtype, job.lookup,
         ahead=plan.ahead, in_flight=in_flight(plan.budget), threads=threads,
     )  # fmt: skip
-    cut_bands = functools.partial(cutting.cut_on, workers) if workers else cutting.cut
+    cut_bands = (
+        functools.partial(cutting.cut_on, workers, journal.attempt()) if workers else cutting.cut
+    )
     with (
         console.progress("split", len(bands), "bands", enabled=progress) as meter,
         closing(cut_bands(job.reader, bands)) as done,
@@ -234,22 +233,27 @@ def _plan(
     )
 
 
-def _masks(job: Job) -> None:
+def _masks(job: Job, journal: Journal, *, progress: bool) -> None:
     """Write the masks that are missing, from the parts' own layer 10."""
-    from s5engine.source.listing import LayerFile, LayerIndex
-    from s5engine.source.stack import open_stack
-
-    y0, y1 = job.record.rows
-    for number, (x0, x1) in job.grid.items():
-        folder = part_folder(job.tree, job.record.segment, number)
+    todo = []
+    for number in job.grid:
         layer = layer_file(job.tree, job.record.segment, number, MASK_LAYER)
-        if (folder / "mask.png").exists() or not layer.exists():
-            continue
-        shape = (y1 - y0, x1 - x0)
-        bands = [(y, min(y + 1024, shape[0])) for y in range(0, shape[0], 1024)]
-        alone = LayerFile(MASK_LAYER, str(layer.absolute()), layer.name)
-        index = LayerIndex({MASK_LAYER: alone}, str(layer.parent), segment=job.record.segment)
-        with open_stack(index) as stack:
-            rows = stack.iter_bands(bands, 0, shape[1], ahead=0)
-            masks = (np.where(pixels[0] != 0, 255, 0).astype(np.uint8) for _, pixels in rows)
-            write_gray_png(folder / "mask.png", shape, masks)
+        mask = part_folder(job.tree, job.record.segment, number) / "mask.png"
+        if layer.exists() and not mask.exists():
+            todo.append((number, functools.partial(write_mask, layer.absolute(), mask.absolute())))
+    # Parts are files on this disk, wherever the layers came from.
+    workers = find_workers("split", None, job.budget) if todo else None
+    masks = workers.run(MASK_STEP, todo, journal.attempt()) if workers else _each(todo)
+    with (
+        console.progress("masks", len(todo), "parts", enabled=progress and bool(todo)) as meter,
+        closing(masks) as done,
+    ):
+        for _ in done:
+            meter.advance()
+
+
+def _each(tasks: Sequence[tuple[int, Task]]) -> Generator[int]:
+    """Do one task after the other in this thread; yield what each was for."""
+    for number, task in tasks:
+        task()
+        yield number

@@ -6,12 +6,13 @@ import functools
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from s5engine.errors import S5Error, StoreError
+from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import Band, LayersThere, Workers, in_order, layers_there
 from s5engine.store.bands import VolumeBands
 from s5engine.store.part_file import PartFile
@@ -90,15 +91,19 @@ class Cutting:
         file.write(part, y0 + skip - self.first_row)
 
     def cut_on(
-        self, workers: Workers, reader: LayerStack | VolumeBands, bands: Sequence[Band]
-    ) -> Generator[Band]:
+        self, workers: Workers, attempt: Attempt, reader: LayerStack | VolumeBands,
+        bands: Sequence[Band],
+    ) -> Generator[Band]:  # fmt: skip
         """As `cut`, each band as a task of its own on the workers."""
+        # Workers may be in another folder.
+        files = tuple(replace(file, path=file.path.absolute()) for file in self.files)
+        there = replace(self, files=files)
         tasks = (
-            (band, functools.partial(_cut_there, self, _travelling(reader, band), band))
+            (band, functools.partial(_cut_there, there, _travelling(reader, band), band))
             for band in bands
         )
         # Each file's rows are finished from the first one on: so the journal counts them.
-        with closing(workers.run(SPLIT_STEP, tasks)) as done:
+        with closing(workers.run(SPLIT_STEP, tasks, attempt)) as done:
             yield from in_order(bands, done)
 
 

@@ -66,7 +66,12 @@ def open_zarr_node(
     import zarr
 
     try:
-        target = _remote_store(str(store), storage_options) if is_remote(store) else Path(store)
+        # Absolute, since workers may be in another folder.
+        target = (
+            _remote_store(str(store), storage_options)
+            if is_remote(store)
+            else Path(store).absolute()
+        )
         return zarr.open(target, mode="r")
     except FileNotFoundError:
         return None
@@ -136,7 +141,10 @@ class LayerArray:
             self._stack = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stack": None, "_finalizer": None}
+        source = self._source
+        if not is_remote(source) and not str(source).startswith("file:"):
+            source = Path(source).absolute()  # another process may be in another folder
+        return {**self.__dict__, "_source": source, "_stack": None, "_finalizer": None}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return "s5engine-layers", str(self._source), self.layers, self.shape, str(self.fingerprint)

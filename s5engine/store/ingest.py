@@ -30,7 +30,13 @@ from s5engine.store.ingest_plan import (
 )
 from s5engine.store.ome import VolumeRecord, ZarrFormat
 from s5engine.store.plan import BandPlan
-from s5engine.store.progress import Journal, as_json, check_settings, differing_settings
+from s5engine.store.progress import (
+    Journal,
+    as_json,
+    check_settings,
+    differing_settings,
+    discard,
+)
 from s5engine.store.pyramid import write_levels
 from s5engine.store.volume import open_volume
 from s5engine.store.write_bands import write_bands, write_bands_on
@@ -62,7 +68,8 @@ def ingest(
     stays within the budget. Killed at any moment, the same call goes on where it was.
 
     On a dask cluster (`s5engine.cluster`) each band is a task, which reads and writes on a disk
-    that all workers see; layers on a server are read by this process alone.
+    that all workers see, and so is each block of the coarser levels; layers on a server are read
+    by this process alone.
 
     Parameters
     ----------
@@ -117,16 +124,17 @@ def ingest(
         if found is not None and resume:
             check_same(found, wanted, path)
         if pyramid:  # what would not fit at the end is refused now
-            plan_coarser(wanted, base=held, budget=here)
+            halving = find_workers("pyramid", None, size)
+            plan_coarser(wanted, base=held, budget=size, workers=halving)
         if found is None or not found.complete or not resume:
             workers = find_workers("ingest", stack, size)
             height = found.band_height if found and resume else None
             plan = bands_of(stack, wanted, size if workers else here, height, workers)
             _fill(stack, path, wanted, plan, found, workers, resume=resume, progress=progress)
         else:  # killed between the last line of the journal and its end
-            journal_path(path).unlink(missing_ok=True)
+            discard(journal_path(path))
     if pyramid:
-        write_levels(path, budget=budget_here(budget), held=held, progress=progress)
+        write_levels(path, budget=size, held=held, progress=progress)
     volume = open_volume(path)
     if progress:
         console.say(
@@ -201,7 +209,7 @@ def _fill(
                 "ingest", len(plan.bands), "bands", done=done, enabled=progress
             ) as meter,
             closing(
-                write_bands_on(workers, *where)
+                write_bands_on(workers, journal.attempt(), *where)
                 if workers
                 else write_bands(*where, threads=asked_threads())
             ) as written,

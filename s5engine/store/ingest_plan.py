@@ -47,7 +47,11 @@ class IngestPlan:
     waiting_bytes : int
         Held by this process while workers copy, or by workers of this machine that do not.
     pyramid : PyramidPlan or None
-        How the coarser levels are made, and their memory; None if they are not wanted.
+        How the coarser levels are made, and the memory of each process that makes them; None if
+        they are not wanted.
+    halving, halving_waits_bytes : int
+        Worker processes that make the coarser levels, 0 where this one's threads do; and what this
+        process holds meanwhile.
     disk_bytes : dict of str to int
         Disk that it takes at most, uncompressed, by name; ``band.partial`` only for a while.
     budget : int
@@ -65,21 +69,26 @@ class IngestPlan:
     disk_bytes: dict[str, int]
     budget: int
     seconds: float | None
+    halving: int = 0
+    halving_waits_bytes: int = 0
 
     @property
     def projected_peak(self) -> int:
         """Projected peak memory of all processes, bytes."""
-        levels = 0 if self.pyramid is None else self.pyramid.projected_peak
         bands = self.bands.projected_peak * max(self.workers, 1) + self.waiting_bytes
-        idle = 0 if self.workers else self.waiting_bytes
-        return max(bands, levels + idle)
+        return max(bands, self._levels_peak)
+
+    @property
+    def _levels_peak(self) -> int:
+        """Projected peak memory of all processes while coarser levels are made, bytes."""
+        each = 0 if self.pyramid is None else self.pyramid.projected_peak
+        return each * max(self.halving, 1) + self.halving_waits_bytes
 
     def arithmetic(self) -> str:
         """Return the sum that makes the projected peak, as text."""
-        if self.pyramid is None or self.projected_peak > self.pyramid.projected_peak:
-            each = f"{self.workers} workers, each " if self.workers else ""
-            return each + self.bands.arithmetic()
-        return f"{self.pyramid.arithmetic()} for the coarser levels"
+        if self.pyramid is None or self.projected_peak > self._levels_peak:
+            return _each(self.workers) + self.bands.arithmetic()
+        return f"{_each(self.halving)}{self.pyramid.arithmetic()} for the coarser levels"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -114,6 +123,10 @@ class IngestPlan:
                 "time": "" if timed is None else f"{format_seconds(timed)} to fetch and decode",
             }
         )
+
+
+def _each(workers: int) -> str:
+    return f"{workers} workers, each " if workers else ""
 
 
 def plan_ingest(
@@ -161,14 +174,17 @@ def plan_ingest(
     size, here, held = resolve_budget(budget), budget_here(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:
         record = wanted_record(stack, box, zarr_format)
-        levels = plan_coarser(record, base=held, budget=here) if pyramid else None
+        halving = find_workers("pyramid", None, size) if pyramid else None
+        levels = plan_coarser(record, base=held, budget=size, workers=halving) if pyramid else None
         workers = find_workers("ingest", stack, size)
         bands = bands_of(stack, record, size if workers else here, workers=workers)
-        waiting = current_rss() if workers else size - here
         told = _planned(stack, record, bands, levels, measure)
         return replace(
-            told, workers=workers.count if workers else 0, waiting_bytes=waiting, budget=size
-        )
+            told, workers=workers.count if workers else 0, budget=size,
+            waiting_bytes=current_rss() if workers else size - here,
+            halving=halving.count if halving else 0,
+            halving_waits_bytes=current_rss() if halving else 0,
+        )  # fmt: skip
 
 
 def _planned(
@@ -247,8 +263,10 @@ def wanted_record(
     )
 
 
-def plan_coarser(record: VolumeRecord, *, base: int, budget: int) -> PyramidPlan:
-    """Return how the coarser levels of such a volume will be made.
+def plan_coarser(
+    record: VolumeRecord, *, base: int, budget: int, workers: Workers | None = None
+) -> PyramidPlan:
+    """Return how the coarser levels of such a volume will be made, here or by each worker.
 
     Raises
     ------
@@ -257,8 +275,9 @@ def plan_coarser(record: VolumeRecord, *, base: int, budget: int) -> PyramidPlan
     """
     layers = len(record.layers)
     return plan_levels(
-        layers, np.dtype(record.dtype), (layers, CHUNK, CHUNK), base=base, budget=budget
-    )
+        layers, np.dtype(record.dtype), (layers, CHUNK, CHUNK), workers=workers, base=base,
+        budget=budget,
+    )  # fmt: skip
 
 
 def bands_of(

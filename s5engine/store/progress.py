@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from s5engine.errors import ResumeError, StoreError
+from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
 
 _FORMAT = "s5engine-journal"
 _VERSION = 1
@@ -44,10 +45,13 @@ class Journal:
         self._units: dict[str, None] = {}
         self._complete = False
         self._lock = threading.Lock()
+        self._attempt: Attempt | None = None
 
     @classmethod
     def open(cls, path: str | Path, settings: Mapping[str, Any], *, resume: bool = True) -> Journal:
         """Begin the journal at ``path``, or go on with the one that is there.
+
+        Waits for tasks of an earlier attempt that a cluster's workers have not ended yet.
 
         Parameters
         ----------
@@ -70,6 +74,7 @@ class Journal:
         wanted = as_json(settings)
         file = _open_locked(path)
         try:
+            end_attempts(path)
             raw = file.read()
             lines = _whole_lines(path, raw)
             if not lines or not resume:
@@ -128,8 +133,16 @@ class Journal:
                 self._append({"unit": unit})
                 self._units[unit] = None
 
+    def attempt(self) -> Attempt:
+        """Return this attempt at the work, for tasks that write in other processes."""
+        with self._lock:
+            if self._attempt is None:
+                self._attempt = begin_attempt(self.path)
+            return self._attempt
+
     def complete(self) -> None:
         """Note that all of the work is done."""
+        end_attempts(self.path)
         with self._lock:
             if not self._complete:
                 self._append({"complete": True})
@@ -150,7 +163,7 @@ class Journal:
 
     def remove(self) -> None:
         """Delete the file, when its work is recorded elsewhere, and close it."""
-        self.path.unlink(missing_ok=True)
+        discard(self.path)
         self.close()
 
     def __enter__(self) -> Journal:
@@ -163,6 +176,12 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def discard(path: Path) -> None:
+    """Delete a journal whose work is done, as a killed process may have left it."""
+    end_attempts(path)
+    path.unlink(missing_ok=True)
 
 
 def read_units(path: Path) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ LEVEL_CHUNK = 256
 BLOCK_WIDTH = 1024
 #: Heights that a block may have, px, best first: higher ones are fewer files.
 BLOCK_HEIGHTS = (1024, 512, 256)
+#: Blocks that one process makes at a time, at most.
+MOST_AT_ONCE = 2
 #: Chunks that zarr decodes at a time, each once as it is stored and once decoded.
 CHUNKS_READ = 10
 #: Resident memory ÷ memory in use: the threads that decode and encode each keep some of what they
@@ -46,7 +48,7 @@ class PyramidPlan:
     threads : int
         Blocks that are made at a time.
     base, budget : int
-        Bytes that the process holds already, and that may be used in all.
+        Bytes that each process holds already, and that it may use in all.
     """
 
     layers: int
@@ -113,10 +115,11 @@ def plan_pyramid(
     source_chunk: int,
     heights: Sequence[int],
     pieces: Sequence[int] = (),
+    threads: int = MOST_AT_ONCE,
     base: int,
     budget: int,
 ) -> PyramidPlan:
-    """Choose the highest blocks, two at a time or one, whose projected peak fits the budget.
+    """Choose the highest blocks, some at a time or one, whose projected peak fits the budget.
 
     Parameters
     ----------
@@ -126,6 +129,8 @@ def plan_pyramid(
         Heights to choose from; one if the levels are there already.
     pieces : sequence of int
         Rows of a block that may be halved at a time, best first; all of them if none are given.
+    threads : int
+        Blocks that may be made at a time.
     budget, base : int
         Bytes that may be used in all, and that the process holds already.
 
@@ -134,10 +139,11 @@ def plan_pyramid(
     BudgetError
         If not even one of the lowest blocks fits; with the arithmetic and what would do.
     """
-    choices = [(h, min(p, h), t) for h in heights for p in pieces or (h,) for t in (2, 1)]
+    counts = range(threads, 0, -1)
+    choices = [(h, min(p, h), t) for h in heights for p in pieces or (h,) for t in counts]
     plans = [
-        PyramidPlan(layers, height, piece, dtype, source_chunk, threads, base, budget)
-        for height, piece, threads in choices
+        PyramidPlan(layers, height, piece, dtype, source_chunk, count, base, budget)
+        for height, piece, count in choices
     ]
     for plan in plans:
         if plan.fits:

@@ -15,6 +15,7 @@ import numpy as np
 from s5engine.budget import give_back
 from s5engine.errors import StoreError
 from s5engine.geometry import Box
+from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import Band, LayersThere, Workers, layers_there
 from s5engine.store.plan import SHARD_WIDTH, WRITERS, BandPlan, in_flight, row_bands
 from s5engine.store.scratch import BandScratch
@@ -64,8 +65,8 @@ def write_bands(
 
 
 def write_bands_on(
-    workers: Workers, stack: LayerStack, files: ChunkFiles, box: Box, plan: BandPlan,
-    bands: Sequence[Band],
+    workers: Workers, attempt: Attempt, stack: LayerStack, files: ChunkFiles, box: Box,
+    plan: BandPlan, bands: Sequence[Band],
 ) -> Generator[Band]:  # fmt: skip
     """As `write_bands`, each band as a task of its own on the workers, in any order."""
     there = layers_there(stack)
@@ -73,7 +74,7 @@ def write_bands_on(
         (band, functools.partial(_write_there, there, files, box, plan, band, workers.threads))
         for band in bands
     )
-    return workers.run(INGEST_STEP, tasks)
+    return workers.run(INGEST_STEP, tasks, attempt)
 
 
 def _write_there(

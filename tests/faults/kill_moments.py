@@ -3,7 +3,7 @@
 Run by test_kill_moments.py: ``kill_moments.py FOLDER SEED COUNT``, one JSON line for each moment.
 A moment is the n-th time that the step opens, makes, renames or removes something in its folder,
 which falls between any two things on disk, however fast the machine is. Each attempt is a forked
-process, so that libraries are loaded once; this process itself starts no thread.
+process, so that libraries are loaded once: what the first one loads, this process loads after it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -145,14 +147,21 @@ def attempt(step: Step, folder: Path, moment: int | None) -> tuple[int, int]:
         try:
             step(folder)
             status = 0
-            os.write(writer, str(seen).encode())
+            with os.fdopen(writer, "w") as answer:
+                answer.write("\n".join([str(seen), *sys.modules]))
         except BaseException as error:  # noqa: BLE001
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
         os._exit(status)
     os.close(writer)
     with os.fdopen(reader) as answer:
-        moments = int(answer.read() or 0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), moments
+        moments, *modules = answer.read().splitlines() or ["0"]
+    before = threading.active_count()
+    for module in modules:
+        with contextlib.suppress(ImportError):
+            import_module(module)
+    if threading.active_count() > before:  # a fork would have its locks and not the thread
+        sys.exit("a library starts a thread when it is loaded")
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), int(moments)
 
 
 def taken_for_finished(folder: Path) -> bool:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -45,10 +46,21 @@ def press_ctrl_c(process: subprocess.Popen[str]) -> None:
     assert "Traceback" not in said
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A process that writes the run that nobody stops, beside the first test that wants it."""
+    process = start(tmp_path_factory.mktemp("undisturbed") / "run", 0, "threads")
+    yield process
+    process.kill()
+    process.communicate()
+
+
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
-def test_ctrl_c_ends_soon_and_the_same_command_goes_on(tmp_path: Path, scheduler: str) -> None:
+def test_ctrl_c_ends_soon_and_the_same_command_goes_on(
+    tmp_path: Path, undisturbed: subprocess.Popen[str], scheduler: str
+) -> None:
     folder = tmp_path / "run"
-    process = start(folder, 0.5, scheduler)
+    process = start(folder, 0.25, scheduler)
     assert process.stdout is not None
     journal = folder / "progress.jsonl"
     while not (journal.exists() and '"predict' in journal.read_text()):
@@ -61,9 +73,8 @@ def test_ctrl_c_ends_soon_and_the_same_command_goes_on(tmp_path: Path, scheduler
     again = start(folder, 0, "threads")
     assert again.communicate(timeout=120)[0] is not None
     assert again.returncode == 0
-    undisturbed = start(tmp_path / "other", 0, "threads")
-    undisturbed.communicate(timeout=120)
-    a, b = s5.open_run(folder), s5.open_run(tmp_path / "other")
+    assert undisturbed.wait(timeout=120) == 0
+    a, b = s5.open_run(folder), s5.open_run(str(undisturbed.args[3]))
     np.testing.assert_array_equal(a.ink.values, b.ink.values)
     np.testing.assert_array_equal(a.tiles.values, b.tiles.values)
 

@@ -15,8 +15,8 @@ from unit.store.test_pyramid import check_levels, ink_store, volume_store
 # is there. Nothing of zarr is used before they are forked.
 KILLED = """
 import os, signal, sys
-import cv2, zarr
-from s5engine.store import levels, pyramid, progress
+import cv2, dask.array, xarray, zarr
+from s5engine.store import level_blocks, levels, pyramid, progress
 def run(step):
     calls = []
     def killing(function):
@@ -26,8 +26,9 @@ def run(step):
                 os.kill(os.getpid(), signal.SIGKILL)
             return function(*given, **asked)
         return called
-    for place, name in [(pyramid, "_make"), (pyramid, "add_to_list"), (pyramid, "forget_token"),
-                        (pyramid, "create_levels"), (pyramid, "_halved"),
+    for place, name in [(level_blocks, "_make"), (pyramid, "add_to_list"),
+                        (pyramid, "forget_token"), (pyramid, "create_levels"),
+                        (level_blocks, "_halved"),
                         (progress.Journal, "finish"), (progress.Journal, "remove")]:
         setattr(place, name, killing(getattr(place, name)))
     pyramid.write_levels(pyramid.resolve_store(sys.argv[1]), progress=False)

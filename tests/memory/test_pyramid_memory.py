@@ -31,6 +31,22 @@ status = Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) * 1024, plans[0].projected_peak)
 """
 
+# The same, with workers: the largest of theirs.
+ON_WORKERS = PYRAMID.replace(
+    "s5.write_pyramid(sys.argv[1], budget=sys.argv[2], progress=False)",
+    """
+def mark():
+    from pathlib import Path
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+if __name__ == "__main__":
+    with s5.cluster("processes", workers=2, budget=sys.argv[2], dashboard=False) as found:
+        s5.write_pyramid(sys.argv[1], budget=sys.argv[2], progress=False)
+        print(max(found.client.run(mark).values()), plans[0].projected_peak, plans[0].budget)
+        sys.exit(0)
+""",
+)
+
 
 def volume(path: Path, width: int, layers: int = 8, height: int = 2048) -> Path:
     """A store of noise, which nothing compresses, written shard by shard."""
@@ -85,3 +101,15 @@ def test_the_peak_is_below_the_projected_one_and_does_not_grow(
         )
     # The longer one has 200 MB more; what threads keep of freed memory grows a little at first.
     assert long - short < 48 * 2**20, (format_bytes(short), format_bytes(long))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [volume, ink])
+def test_so_does_each_worker(tmp_path: Path, make: Callable[[Path, int], Path]) -> None:
+    store = make(tmp_path / "b", 16_384)
+    result = subprocess.run(
+        [sys.executable, "-c", ON_WORKERS, str(store), "1.5 GiB"],
+        stdout=subprocess.PIPE, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    measured, projected, share = (int(v) for v in result.stdout.split())
+    assert measured <= projected <= share < parse_bytes("1.5 GiB") / 2

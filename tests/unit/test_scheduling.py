@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import s5engine as s5
 from s5engine import scheduling
-from s5engine.cli import app
+from s5engine.cli import app, main
 from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
 from s5engine.geometry import TileAxis
 from s5engine.infer import memory
 from s5engine.model.owner import run_on
 from s5engine.scheduling import LEAST_WORKER_BYTES, worker_specs
+from s5engine.store import band_tasks
 from support import noise, texture, volume_of
 from unit.store.segments import files_of, pixels, write_layers
 
@@ -121,7 +124,7 @@ def test_processes_give_the_same_bits_and_names_that_can_be_read(
         ports = found.client.run_on_scheduler(_listening)
     np.testing.assert_array_equal(run.tiles.values, plain.tiles.values)
     np.testing.assert_array_equal(run.ink.values, plain.ink.values)
-    assert {"predict-tiles", "write-tiles", "blend", "write-ink"} <= names
+    assert {"predict-tiles", "write-tiles", "read-tiles", "blend", "write-ink"} <= names
     assert not [name for name in names if name.count("-") > 3], names
     assert set(loaded.values()) <= {0, 1}
     assert 1 in loaded.values()
@@ -251,12 +254,60 @@ def test_a_scheduler_of_somebody_else_goes_on(tmp_path: Path) -> None:
             assert client.submit(int, "7").result() == 7
 
 
-def test_the_verbs_take_it(tmp_path: Path) -> None:
-    for verb in ("infer", "plan", "title", "demo", "tiles", "fetch", "split", "composite"):
-        words = ["plan", "infer"] if verb == "plan" else [verb]
+def verbs(group: Any, *before: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words of every verb that the command line knows, those of `s5 plan` too."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, *before, name)
+        else:
+            yield (*before, name)
+
+
+#: Verbs that only look at what is there: workers would have nothing to do.
+LOOKING = {("info",), ("view",)}
+#: Verbs that do their work on a device of this process.
+ALONE = {("train",)}
+
+
+def test_every_verb_takes_it_or_says_why_not() -> None:
+    found = {*verbs(get_command(app))}
+    assert found >= {("pyramid",), ("split",), ("relabel",), ("plan", "fetch"), *LOOKING, *ALONE}
+    for words in sorted(found):
         said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).output
-        assert "--scheduler" in said
-        assert "--workers" in said
+        both = "--scheduler" in said and "--workers" in said
+        assert both == (words not in LOOKING), words
+        if words in LOOKING:
+            assert "It only looks, in this process" in said
+        if words in ALONE:
+            assert "workers are not used, and it says so" in said
+
+
+def test_what_works_alone_says_so(tmp_path: Path) -> None:
+    words = ["train", str(tmp_path / "none"), "--scheduler", "processes", "--workers", "2"]
+    ran = CliRunner().invoke(app, words)
+    assert "train: works in this process" in ran.stderr
+    assert "workers: " not in ran.stderr
+
+
+def test_a_first_word_that_is_nothing_is_told_with_the_verbs_that_there_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["s5", "plan", "nonsense", "--windows", "0"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("s5: There is no verb and no volume 'nonsense'.")
+    assert all(verb in line for verb in ("infer", "fetch", "split", "title"))
+    # A volume that is there, by path or by its name in the catalogue, is planned for.
+    (tmp_path / "a.zarr").mkdir()
+    for volume in ("a.zarr", "03192025", "s3://bucket/a.zarr"):
+        said = CliRunner().invoke(app, ["plan", volume])
+        assert "Missing option '--checkpoint'" in said.output
+
+
+def test_the_verbs_do_their_work_there(tmp_path: Path) -> None:
     pixels = tmp_path / "volume.zarr"
     dask.array.to_zarr(dask.array.from_array(noise((16, 130, 130)), chunks=(16, 128, 128)), pixels)
     words = ["infer", str(pixels), "--checkpoint", str(DEMO), "--windows", "0", "--mask", "none"]
@@ -268,18 +319,34 @@ def test_the_verbs_take_it(tmp_path: Path) -> None:
     assert s5.open_run(tmp_path / "run").ink.shape == (1, 130, 130)
 
 
-def test_fetch_and_split_from_the_command_line_use_workers(tmp_path: Path) -> None:
-    layers = write_layers(tmp_path / "seg", pixels(12, 200, 300))
+@contextmanager
+def in_threads() -> Iterator[None]:
+    """Let no step see the client of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(band_tasks, "current_client", lambda: None)
+        yield
+
+
+def test_fetch_split_and_pyramid_from_the_command_line_use_workers(tmp_path: Path) -> None:
+    layers = write_layers(tmp_path / "seg", pixels(12, 200, 1100))
     fetch = ["fetch", str(layers), str(tmp_path / "a.zarr"), "--no-pyramid"]
-    split = ["split", str(layers), "--width", "150", "-o"]
-    for place, options in (("workers", ["--scheduler", "processes", "--workers", "2"]),
-                           ("threads", ["--workers", "1"])):  # fmt: skip
-        fetch[2] = str(tmp_path / f"{place}.zarr")
-        for words in (fetch, [*split, str(tmp_path / place)]):
-            ran = CliRunner().invoke(app, [*words, *options, "--budget", "6 GiB"])
-            assert ran.exit_code == 0, ran.output
-            assert ("workers: 2 with" in ran.stderr) == (place == "workers")
-            assert "in threads of this process" not in ran.stderr
+    split = ["split", str(layers), "--width", "600", "-o"]
+    with s5.cluster("processes", workers=2, budget="6 GiB", dashboard=False) as there:
+        assert there.client is not None
+        address = there.client.scheduler.address
+        for place, options in (("workers", ["--scheduler", address]),
+                               ("threads", ["--workers", "1"])):  # fmt: skip
+            fetch[2] = str(tmp_path / f"{place}.zarr")
+            for words in (fetch, [*split, str(tmp_path / place)], ["pyramid", fetch[2]]):
+                with in_threads() if place == "threads" else nullcontext():
+                    ran = CliRunner().invoke(app, [*words, *options, "--budget", "6 GiB"])
+                assert ran.exit_code == 0, ran.output
+                assert ("workers: 2 with" in ran.stderr) == (place == "workers")
+                assert "this process" not in ran.stderr
+        steps = there.client.run_on_scheduler(
+            lambda dask_scheduler: {*dask_scheduler.task_prefixes}
+        )
+    assert {"ingest-band", "split-band", "split-mask", "pyramid-level"} <= steps
     assert files_of(tmp_path / "workers") == files_of(tmp_path / "threads")
     assert files_of(tmp_path / "workers.zarr") == files_of(tmp_path / "threads.zarr")
     for verb in ("fetch", "split"):

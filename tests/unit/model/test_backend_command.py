@@ -36,7 +36,8 @@ def infer(
     ink_model._cache.clear()
     volume, checkpoint = given
     words = ["s5", "infer", volume, "--checkpoint", checkpoint, "--windows", "0", "-o", str(out)]
-    words += ["--tta", "0", "--device", "cpu"]
+    # Four tiles: in batches of the usual eight the network would run on as many that are filled up.
+    words += ["--tta", "0", "--device", "cpu", "--batch", "2"]
     monkeypatch.setattr(sys, "argv", [*words, "--backend", backend])
     try:
         cli.main()

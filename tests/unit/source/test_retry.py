@@ -43,6 +43,20 @@ def test_a_passing_failure_is_tried_again_until_the_policy_ends():
     assert len(calls) == 4
 
 
+def test_what_has_little_hope_is_given_up_sooner_but_not_later():
+    policy = RetryPolicy(attempts=4, delay=0)
+    for hope, tries in ((1, 1), (2, 2), (9, 4)):
+        calls = []
+
+        def refused(hope=hope, calls=calls):
+            calls.append(1)
+            raise TransientError("refused", attempts=hope)
+
+        with pytest.raises(SourceError, match="refused"):
+            persist(refused, "x", policy, Pacer(), Halt())
+        assert len(calls) == tries
+
+
 def test_pauses_double_up_to_the_bound_and_jitter_only_shortens():
     policy = RetryPolicy(delay=1, longest_delay=5, jitter=0)
     assert [policy.pause(n) for n in range(1, 6)] == [1, 2, 4, 5, 5]

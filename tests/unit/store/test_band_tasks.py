@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from distributed import Client, Event, LocalCluster, WorkerPlugin
 
 import s5engine as s5
 from s5engine.errors import BudgetError, SourceNotFoundError, StoreError
+from s5engine.infer import memory
 from s5engine.phantom import LayerServer
 from s5engine.source.stack import open_stack
 from s5engine.store import band_tasks, ingest, plan, split
+from s5engine.store.attempts import begin_attempt
 from s5engine.store.band_tasks import (
     LayersThere,
     Workers,
@@ -29,6 +32,7 @@ from s5engine.store.band_tasks import (
     layers_there,
 )
 from s5engine.store.part_file import PartFile, rows_by_token
+from s5engine.store.part_mask import MASK_LAYER
 from s5engine.store.progress import Journal, read_units
 from unit.store.segments import files_of, pixels, write_layers
 
@@ -54,6 +58,11 @@ def client() -> Iterator[Client]:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return write_layers(tmp_path / "seg", pixels(**SHAPE))
+
+
+def first_layer(tiles: Any) -> Any:
+    """Answer with every fourth pixel."""
+    return tiles[:, 0, ::4, ::4]
 
 
 def in_threads(step: Any, *arguments: Any, **options: Any) -> Any:
@@ -117,7 +126,8 @@ def test_parts_are_those_of_threads(
     assert {pid for pid, *_ in lines} <= {str(pid) for pid in client.run(os.getpid).values()}
     assert len({pid for pid, *_ in lines}) == 2
     assert len(lines) == BANDS * 12 * 4  # each band of each file once
-    assert "split-band" in tasks_done(client)
+    assert {"split-band", "split-mask"} <= tasks_done(client)
+    assert len([*(tmp_path / "workers").rglob("mask.png")]) == 4
 
 
 @pytest.mark.parametrize("zarr_format", [3, 2])
@@ -130,6 +140,36 @@ def test_a_store_is_that_of_threads(
              pyramid=False)  # fmt: skip
     assert files_of(tmp_path / "workers.zarr") == files_of(tmp_path / "threads.zarr")
     assert "ingest-band" in tasks_done(client)
+
+
+def test_workers_that_are_in_another_folder_find_what_is_named_from_here(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
+    write_layers(tmp_path / "seg", pixels(**SHAPE))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    before = client.run(os.getcwd)
+    client.run(os.chdir, str(tmp_path / "elsewhere"))
+    try:
+        s5.ingest("seg", "a.zarr", progress=False)
+        for given, out in (("seg", "files"), (s5.open_volume("a.zarr"), "volume")):
+            split.split(given, out, width=150, progress=False)
+        for volume in (s5.open_volume("a.zarr"), s5.open_volume("seg")):
+            model = s5.wrap_model(first_layer, tile=64, layers=12)
+            ink = s5.predict_ink(volume, model, windows=[0], tta=0)
+            run = s5.write_run(ink, f"run{volume.chunks[1][0]}", progress=False)
+            np.testing.assert_array_equal(s5.blend(run.tiles).values, run.ink.values)
+    finally:
+        for worker, folder in before.items():
+            client.run(os.chdir, folder, workers=[worker])
+    assert not list((tmp_path / "elsewhere").iterdir())
+    trees = [files_of(tmp_path / name) for name in ("files", "volume")]
+    for tree in trees:
+        tree.pop("seg/parts/parts.json")  # says what it was cut from
+    assert trees[0] == trees[1] != {}
+    there = in_threads(lambda progress: s5.open_volume("a.zarr").values)
+    np.testing.assert_array_equal(there, pixels(**SHAPE))
 
 
 @pytest.mark.usefixtures("client")
@@ -225,10 +265,10 @@ def test_an_ingest_that_was_interrupted_on_workers_goes_on_there(
         s5.open_volume(tmp_path / "a.zarr")
     run = Workers.run
 
-    def counted(workers: Workers, step: str, tasks: Any) -> Any:
+    def counted(workers: Workers, step: str, tasks: Any, *how: Any) -> Any:
         tasks = list(tasks)
         asked.extend(band for band, _ in tasks)
-        return run(workers, step, tasks)
+        return run(workers, step, tasks, *how)
 
     monkeypatch.setattr(Workers, "run", counted)
     volume = s5.ingest(source, tmp_path / "a.zarr", progress=False)
@@ -244,14 +284,16 @@ def test_layers_of_a_server_are_read_by_this_process(
     with LayerServer(files) as server:
         url = server.url("seg/layers/")
         s5.ingest(url, tmp_path / "a.zarr", progress=False, pyramid=False)
-        split.split(url, tmp_path / "out", width=150, progress=False)
+        first = range(MASK_LAYER)  # a mask would be made by workers, from a part that is here
+        split.split(url, tmp_path / "out", width=150, progress=False, layers=first)
     after = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.transition_counter)
     assert after == before
     said = capsys.readouterr().err
     for step in ("ingest", "split"):
         assert f"{step}: in threads of this process, not by the workers: the layers come" in said
     with s5.open_volume(tmp_path / "out" / "seg") as volume:
-        np.testing.assert_array_equal(in_threads(lambda progress: volume.values), pixels(**SHAPE))
+        there = in_threads(lambda progress: volume.values)
+        np.testing.assert_array_equal(there, pixels(**SHAPE)[:MASK_LAYER])
 
 
 @pytest.mark.usefixtures("client")
@@ -313,7 +355,7 @@ def test_workers_that_do_not_see_the_same_disk_say_so(source: Path) -> None:
         there.open()
 
 
-def test_few_tasks_are_in_flight_however_many_bands_there_are() -> None:
+def test_few_tasks_are_in_flight_however_many_bands_there_are(tmp_path: Path) -> None:
     made: list[int] = []
 
     def wait() -> None:
@@ -331,9 +373,9 @@ def test_few_tasks_are_in_flight_however_many_bands_there_are() -> None:
         Client(cluster) as client,
         pytest.MonkeyPatch.context() as patch,
     ):  # fmt: skip
-        patch.setattr(band_tasks, "_alone", lambda task: task())  # one process stands for two
+        patch.setattr(band_tasks, "_place", lambda _: nullcontext())  # one process stands for two
         workers = Workers(client, count=2, threads=1, base=0, budget=0)
-        done = workers.run("wait-band", tasks())
+        done = workers.run("wait-band", tasks(), begin_attempt(tmp_path / "journal"))
         got = [next(done)[0]]
         assert len(made) == 5  # four in flight, and the next one
         while len(got) < 7:  # the oldest one holds up those far behind it

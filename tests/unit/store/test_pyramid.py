@@ -14,7 +14,7 @@ import s5engine as s5
 from s5engine.budget import current_rss
 from s5engine.errors import BudgetError, InvalidArgumentError, StoreError
 from s5engine.store import halve as halving
-from s5engine.store import levels, pyramid, pyramid_plan
+from s5engine.store import level_blocks, levels, pyramid_plan
 from s5engine.store.halve import halve
 from s5engine.store.ingest import ingest
 from s5engine.store.pyramid import open_pyramid, write_pyramid
@@ -104,7 +104,7 @@ def test_a_small_store_has_one_level(tmp_path: Path) -> None:
 def test_the_second_call_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = volume_store(tmp_path)
     write_pyramid(store, progress=False)
-    monkeypatch.setattr(pyramid, "_make", None)
+    monkeypatch.setattr(level_blocks, "_make", None)
     check_levels(write_pyramid(store, progress=False), 4)
 
 
@@ -119,7 +119,7 @@ def test_it_goes_on_where_it_was(
 ) -> None:
     store = volume_store(tmp_path) if kind == "volume" else ink_store(tmp_path)
     count = 4 if kind == "volume" else 3
-    make, calls = pyramid._make, []
+    make, calls = level_blocks._make, []
 
     def counted(*args: Any) -> None:
         if len(calls) == after:
@@ -127,7 +127,7 @@ def test_it_goes_on_where_it_was(
         calls.append(args)
         make(*args)
 
-    monkeypatch.setattr(pyramid, "_make", counted)
+    monkeypatch.setattr(level_blocks, "_make", counted)
     with pytest.raises(StoppedError):
         write_pyramid(store, progress=False)
     listed = len(open_pyramid(store))
@@ -135,7 +135,7 @@ def test_it_goes_on_where_it_was(
     check_levels(open_pyramid(store), listed)
     assert len(open_pyramid(store, partial=True)) == count
     calls.clear()
-    monkeypatch.setattr(pyramid, "_make", lambda *a: (calls.append(a), make(*a)))
+    monkeypatch.setattr(level_blocks, "_make", lambda *a: (calls.append(a), make(*a)))
     check_levels(write_pyramid(store, progress=False), count)
     total = 6
     # Two are made at a time: of the first attempt's last ones, some were written and not noted.
@@ -156,7 +156,7 @@ def test_the_journal_of_other_levels_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = volume_store(tmp_path)
-    make = pyramid._make
+    make = level_blocks._make
     calls: list[Any] = []
 
     def once(*args: Any) -> None:
@@ -165,7 +165,7 @@ def test_the_journal_of_other_levels_proves_nothing(
         calls.append(args)
         make(*args)
 
-    monkeypatch.setattr(pyramid, "_make", once)
+    monkeypatch.setattr(level_blocks, "_make", once)
     with pytest.raises(StoppedError):
         write_pyramid(store, progress=False)
     monkeypatch.undo()
@@ -183,7 +183,7 @@ def test_ingest_ends_with_the_pyramid_and_its_levels_are_refused_before_it_begin
     check_levels(open_pyramid(tmp_path / "a"), 4)
     with monkeypatch.context() as patch:  # it was killed before the last level
         levels.remove_levels(levels.find_base(tmp_path / "a"))
-        patch.setattr(pyramid, "_make", lambda *_: 1 / 0)
+        patch.setattr(level_blocks, "_make", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             ingest(source, tmp_path / "a", progress=False)
     ingest(source, tmp_path / "a", progress=False)
