@@ -13,7 +13,7 @@ from benchmarks.served import ServedSegment
 TITLE = "Scaling: one to eight times the width at a fixed budget; one and two worker processes"
 BENCH: dict[str, Any] = {
     "layers": 18, "rows": 2048, "width": 4096, "times": [1, 2, 4, 8], "budget": "1 GiB",
-    "stride": 64, "rounds": 2, "worker_columns": 1536, "network": "stand-in",
+    "stride": 64, "rounds": 1, "worker_columns": 1536, "network": "stand-in",
     "worker_network": "demo", "worker_rows": 512,
 }  # fmt: skip
 FULL: dict[str, Any] = {**BENCH, "rounds": 3}
