@@ -7,6 +7,7 @@ large the whole array is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from s5engine.model.owner import stop_inference
@@ -24,6 +25,8 @@ PREDICT_STEP = "predict-tiles"
 _SHARE_OF_GPU = 0.5
 #: Blocks in one group, at least; where there are many workers each gets two.
 GROUP = 16
+#: Blocks whose part of the graph is kept at hand, about.
+NEIGHBOURS = 256
 
 
 def compute_blocks(
@@ -51,7 +54,7 @@ def compute_blocks(
     try:
         for start in range(0, len(indices), most):
             group = indices[start : start + most]
-            near = _culled(array, group)
+            near = culled(array, group)
             _compute_group({index: near.blocks[index] for index in group}, done, device)
     except BaseException:
         # Ctrl-C among them: what is at work in other threads ends after its present batch.
@@ -66,7 +69,42 @@ def group_size() -> tuple[int, int]:
     return max(1, workers), max(GROUP, 2 * workers)
 
 
-def _culled(array: da.Array, indices: Sequence[Index]) -> da.Array:
+class Neighbourhoods:
+    """Parts of a lazy array's graph, each of some hundred blocks that lie together.
+
+    Even culling a group out of the graph goes through all of it, so that the time of all groups
+    grew with the square of their number: a group is culled out of its neighbourhood instead.
+
+    Parameters
+    ----------
+    array : dask Array
+        With three axes or more; blocks follow each other down columns.
+    """
+
+    def __init__(self, array: da.Array) -> None:
+        self._array = array
+        self._rows = max(1, array.numblocks[1])
+        self._columns = max(1, NEIGHBOURS // (array.numblocks[0] * self._rows))
+        self._held: tuple[set[int], da.Array] | None = None
+
+    def around(self, indices: Sequence[Index]) -> da.Array:
+        """Return the array with what these blocks and others beside them are computed from."""
+        wanted = {index[2] // self._columns for index in indices}
+        if self._array.npartitions <= NEIGHBOURS:
+            return self._array
+        if self._held is None or not wanted <= self._held[0]:
+            self._held = wanted, culled(self._array, self._blocks(wanted))
+        return self._held[1]
+
+    def _blocks(self, runs: set[int]) -> list[Index]:
+        """Return all blocks whose columns are in these runs of columns."""
+        counts = self._array.numblocks
+        columns = [x for x in range(counts[2]) if x // self._columns in runs]
+        rest = (range(n) for n in counts[3:])
+        return [*product(range(counts[0]), range(self._rows), columns, *rest)]
+
+
+def culled(array: da.Array, indices: Sequence[Index]) -> da.Array:
     """Return the array with only what some of its blocks are computed from.
 
     dask works through all of a graph for each array that it optimizes: with the thousands of

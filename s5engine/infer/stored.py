@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.errors import StoreError
-from s5engine.infer.execute import Index, compute_blocks
+from s5engine.infer.execute import Index, Neighbourhoods, compute_blocks
 from s5engine.store.create import remove_strays
 from s5engine.store.origins import remember
 from s5engine.store.progress import Journal
@@ -49,7 +49,7 @@ class BlockWriter:
         from dask.base import tokenize
 
         self.step, self.array, self._journal, self._device = step, array, journal, device
-        self._lazy = data.map_blocks(
+        lazy = data.map_blocks(
             _write_block,
             target=array,
             offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
@@ -58,6 +58,7 @@ class BlockWriter:
             meta=np.empty((0,) * data.ndim, bool),
             chunks=tuple((1,) * n for n in data.numblocks),
         )
+        self._near = Neighbourhoods(lazy)
 
     def is_written(self, index: Index) -> bool:
         """Whether the journal says that a block is finished."""
@@ -70,7 +71,8 @@ class BlockWriter:
             self._journal.finish(self._unit(index))
             done(index)
 
-        compute_blocks(self._lazy, indices, finished, self._device)
+        if indices:
+            compute_blocks(self._near.around(indices), indices, finished, self._device)
 
     def _unit(self, index: Index) -> str:
         return f"{self.step} {index[1]} {index[2]}"
