@@ -15,13 +15,20 @@ TITLE = "Inference: from contrasted layers to ink, against the 2025 way in plain
 BENCH: dict[str, Any] = {
     "rounds": 1, "windows": [3],
     "jobs": [
-        {"network": "demo", "rows": 512, "columns": 768, "stride": 32, "tta": 0, "batch": 16},
-        {"network": "demo", "rows": 256, "columns": 512, "stride": 32, "tta": 3, "batch": 16},
+        {"network": "demo", "rows": 256, "columns": 512, "stride": 32, "tta": 0, "batch": 16},
+        {"network": "demo", "rows": 128, "columns": 256, "stride": 32, "tta": 3, "batch": 16},
         {"network": "b3", "rows": 192, "columns": 320, "stride": 64, "tta": 0, "batch": 2},
         {"network": "b3", "rows": 192, "columns": 192, "stride": 64, "tta": 3, "batch": 2},
     ],
 }  # fmt: skip
-FULL: dict[str, Any] = {**BENCH, "rounds": 2}
+FULL: dict[str, Any] = {
+    "rounds": 2, "windows": [3],
+    "jobs": [
+        {"network": "demo", "rows": 512, "columns": 768, "stride": 32, "tta": 0, "batch": 16},
+        {"network": "demo", "rows": 256, "columns": 512, "stride": 32, "tta": 3, "batch": 16},
+        *BENCH["jobs"][2:],
+    ],
+}  # fmt: skip
 TINY: dict[str, Any] = {
     "rounds": 2, "windows": [2],
     "jobs": [

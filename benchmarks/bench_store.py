@@ -11,7 +11,8 @@ from benchmarks.scratch import scratch
 from benchmarks.served import ServedSegment
 
 TITLE = "Our store read and written by the engine, zarr-python and tensorstore"
-BENCH: dict[str, Any] = {"layers": 21, "side": 4096, "windows": 12, "rounds": 3}
+BENCH: dict[str, Any] = {"layers": 21, "side": 4096, "windows": 12, "rounds": 2}
+FULL: dict[str, Any] = {**BENCH, "rounds": 3}
 TINY: dict[str, Any] = {"layers": 12, "side": 200, "windows": 2, "rounds": 1}
 CASES = "benchmarks.store_cases"
 WAYS = ("engine", "zarr", "tensorstore")

@@ -1,9 +1,10 @@
 """The title's crop of a whole segment served at true scale, against the 2025 way.
 
 The 2025 way downloads every layer whole and cuts the part that the title lies in. It is measured
-on segments of a sixteenth and an eighth of the width and extended to all of it along the straight
-line through both: bytes, decoding and the size of a layer all grow with the width. There it cuts
-the same crop from the first part, since a sixteenth of the width ends inside the second.
+on segments of a sixteenth and an eighth of the width (by `make bench` half as wide) and extended to
+all of it along the straight line through both: bytes, decoding and the size of a layer all grow
+with the width. There it cuts the same crop from the first part, since a sixteenth of the width ends
+inside the second.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ TITLE = "The title's crop of a whole segment at true scale, against the 2025 way
 #: The segment 03192025 and the crop of its second part that shows the title.
 BENCH: dict[str, Any] = {
     "height": 13_780, "width": 289_380, "layers": 21, "part_width": 10_000, "part": 2,
-    "box": [4630, 7730, 3200, 9300], "wanted": [3, 21], "budget": "320 MiB", "shares": [16, 8],
+    "box": [4630, 7730, 3200, 9300], "wanted": [3, 21], "budget": "320 MiB", "shares": [32, 16],
 }  # fmt: skip
+FULL: dict[str, Any] = {**BENCH, "shares": [16, 8]}
 TINY: dict[str, Any] = {
     "height": 120, "width": 4800, "layers": 12, "part_width": 200, "part": 2,
     "box": [40, 70, 30, 90], "wanted": [2, 8], "budget": "2 GiB", "shares": [16, 8],

@@ -60,8 +60,15 @@ class CaseError(RuntimeError):
     """A case ended with an error; its output is above."""
 
 
-def run_case(target: str, timeout: float | None = None, **arguments: Any) -> Measured:
+def run_case(
+    target: str,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    **arguments: Any,
+) -> Measured:
     """Call ``module:function`` with JSON arguments in a fresh process.
+
+    ``environment`` has variables that it gets beside those of this process.
 
     If the function is a generator, what it does before its first ``yield`` is preparation, and the
     clock starts there.
@@ -81,6 +88,7 @@ def run_case(target: str, timeout: float | None = None, **arguments: Any) -> Mea
             stdin=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            env={**os.environ, **(environment or {})},
         )
         with TreeWatch(process.pid) as watch:
             try:

@@ -86,8 +86,9 @@ def _section(result: dict[str, Any], plots: Sequence[Path]) -> list[str]:
         f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
     )  # fmt: skip
     settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
+    size = " at the short size of `make bench`" if result.get("size") == "bench" else ""
     parts = [f"## {result['title']}\n",
-             f"`{result['benchmark']}`, {result['date']}; {where}; {settings}\n"]  # fmt: skip
+             f"`{result['benchmark']}`{size}, {result['date']}; {where}; {settings}\n"]  # fmt: skip
     rows = [_case(one) for one in result["cases"]]
     parts.append(
         _table(["case", "", "seconds", "processor s", "peak MiB", "MB sent", "rate"], rows)

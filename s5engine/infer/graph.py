@@ -17,9 +17,9 @@ from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
-from s5engine.infer.execute import PREDICT_STEP, marked
 from s5engine.infer.fit import plan_memory
 from s5engine.infer.memory import BLOCK_SIZES
+from s5engine.infer.pinning import PREDICT_STEP, marked
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tile_array import (
     Statistic,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.errors import StoreError
-from s5engine.infer.execute import Index, compute_blocks
+from s5engine.infer.culling import Index, Neighbourhoods
+from s5engine.infer.execute import compute_blocks
 from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import current_client
 from s5engine.store.create import remove_strays
@@ -53,7 +54,7 @@ class BlockWriter:
 
         self.step, self.array, self._journal, self._device = step, array, journal, device
         attempt = None if current_client() is None else journal.attempt()
-        self._lazy = data.map_blocks(
+        lazy = data.map_blocks(
             _write_block,
             target=array,
             offsets=[np.concatenate([[0], np.cumsum(c)]).tolist() for c in data.chunks],
@@ -64,6 +65,7 @@ class BlockWriter:
             meta=np.empty((0,) * data.ndim, bool),
             chunks=tuple((1,) * n for n in data.numblocks),
         )
+        self._near = Neighbourhoods(lazy)
 
     def is_written(self, index: Index) -> bool:
         """Whether the journal says that a block is finished."""
@@ -76,7 +78,8 @@ class BlockWriter:
             self._journal.finish(self._unit(index))
             done(index)
 
-        compute_blocks(self._lazy, indices, finished, self._device)
+        if indices:
+            compute_blocks(self._near.around(indices), indices, finished, self._device)
 
     def _unit(self, index: Index) -> str:
         return f"{self.step} {index[1]} {index[2]}"

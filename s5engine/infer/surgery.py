@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.geometry import TileAxis
-from s5engine.infer.execute import PREDICT_STEP, Index, step_of
+from s5engine.infer.culling import Index
 from s5engine.infer.graph import BLEND_STEP
+from s5engine.infer.pinning import PREDICT_STEP, step_of
 from s5engine.infer.tile_array import tiles_array
 from s5engine.infer.tiles import STATISTICS
 

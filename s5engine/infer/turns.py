@@ -16,7 +16,8 @@ import numpy as np
 from s5engine.budget import give_back
 from s5engine.console import Meter
 from s5engine.console import progress as show_progress
-from s5engine.infer.execute import Index, group_size
+from s5engine.infer.culling import Index
+from s5engine.infer.execute import group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
 from s5engine.infer.surgery import down_columns, needed_tiles, read_name, replace_tiles
 from s5engine.store.reduce_blocks import reduce_blocks

@@ -109,8 +109,10 @@ class IngestPlan:
         layers, height, width = self.shape
         disk = ", ".join(f"{name} {format_bytes(n)}" for name, n in self.disk_bytes.items() if n)
         bands = f"{len(self.bands.bands):,} of {self.bands.band_height} rows"
+        if self.bands.grows:
+            bands += f", fetched {self.bands.rows} at a time"
         if self.bands.collects:
-            bands += f", fetched {self.bands.rows} at a time and collected on disk"
+            bands += f" and collected on disk to {self.bands.rows_written}"
         timed = self.seconds
         return table(
             {
@@ -195,7 +197,7 @@ def _planned(
     box = Box(*record.box)
     shape = (len(record.layers), box.height, box.width)
     pixels = int(np.prod(shape, dtype=np.int64)) * np.dtype(record.dtype).itemsize
-    band = pixels // box.height * min(bands.band_height, box.height)
+    collected = pixels // box.height * min(bands.rows_written, box.height)
     return IngestPlan(
         fetch_bytes=int(stack.bytes_for(record.box)),
         shape=shape,
@@ -206,7 +208,7 @@ def _planned(
         disk_bytes={
             "full resolution": pixels,
             "coarser levels": -(-pixels // 3) if levels else 0,
-            "band.partial": band if bands.collects else 0,
+            "band.partial": collected if bands.collects else 0,
         },
         budget=bands.budget,
         seconds=_seconds(stack, box, bands) if measure else None,

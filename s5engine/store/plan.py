@@ -45,8 +45,8 @@ class BandPlan:
     band_height : int
         Rows of a band, px. For an ingest this is the height of a shard.
     rows : int
-        Rows that are fetched and held at a time: the band's, or fewer, which are then collected
-        on disk until the band is whole.
+        Rows that are fetched and held at a time: the band's, or fewer, to which its shards then
+        grow. Less than a row of chunks is collected on disk until that is whole.
     ahead : int
         Times ``rows`` that are fetched while the ones before are put away.
     base, source_bytes, write_bytes : int
@@ -74,9 +74,19 @@ class BandPlan:
         return tuple(row_bands(0, self.height, self.band_height))
 
     @property
-    def collects(self) -> bool:
-        """Whether bands are collected on disk, because memory does not hold one."""
+    def grows(self) -> bool:
+        """Whether shards are written in several steps, because memory does not hold a band."""
         return self.rows < min(self.band_height, self.height)
+
+    @property
+    def collects(self) -> bool:
+        """Whether rows are collected on disk, because memory does not hold a row of chunks."""
+        return self.grows and self.rows < CHUNK
+
+    @property
+    def rows_written(self) -> int:
+        """Rows that are written at a time: whole chunks."""
+        return min(max(self.rows, CHUNK), self.band_height)
 
     @property
     def band_bytes(self) -> int:
@@ -170,9 +180,9 @@ def choose_bands(
         budget=budget,
         base=base,
         source_bytes=source_bytes,
-        # A shard that comes back from the disk is one copy more.
+        # What comes back from the disk is one copy more.
         write_bytes=lambda height, rows: int(
-            WRITERS * (ENCODE_COPIES + (rows < height)) * height * shard_row
+            WRITERS * (ENCODE_COPIES + (rows < CHUNK)) * max(rows, CHUNK) * shard_row
         ),
     )
     begun = (

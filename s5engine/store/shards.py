@@ -78,13 +78,16 @@ class ChunkFiles:
                 f"shards of {self.shape}, which are {self.height} rows high."
             )
 
+    def shard_path(self, y0: int, x0: int) -> Path:
+        """Return the file of the shard whose first pixel is at row ``y0``, column ``x0``."""
+        return self.folder / f"c/0/{y0 // self.height}/{x0 // SHARD_WIDTH}"
+
     def write(self, y0: int, x0: int, pixels: Pixels) -> None:
         """Write the shard, or its chunks, whose first pixel is at row ``y0``, column ``x0``."""
         if self.sharded:
             data = encode_shard(pixels, self.height, self.chunk)
-            path = self.folder / f"c/0/{y0 // self.height}/{x0 // SHARD_WIDTH}"
             if data:
-                _put(path, data)
+                _put(self.shard_path(y0, x0), data)
             return
         for (_, row, column), data in encode_chunks(pixels, self.chunk):
             if data:
@@ -103,11 +106,7 @@ def encode_shard(pixels: Pixels, height: int, chunk: Chunk | None = None) -> byt
     chunk : (layers, height, width), optional
         As `ChunkFiles` has it.
     """
-    import google_crc32c
-
-    layers, high, wide = chunk or _deep(pixels)
-    counts = len(pixels) // layers, height // high, SHARD_WIDTH // wide
-    index = np.full((*counts, 2), EMPTY, "<u8")
+    index = empty_index(len(pixels), height, chunk)
     body = []
     position = 0
     for place, data in encode_chunks(pixels, chunk):
@@ -115,10 +114,21 @@ def encode_shard(pixels: Pixels, height: int, chunk: Chunk | None = None) -> byt
             index[place] = position, len(data)
             body.append(data)
             position += len(data)
-    if not body:
-        return b""
+    return b"".join([*body, finished_index(index)]) if body else b""
+
+
+def empty_index(layers: int, height: int, chunk: Chunk | None) -> npt.NDArray[np.uint64]:
+    """Return the index of a shard of ``height`` rows without chunks: (layers, rows, columns, 2)."""
+    deep, high, wide = chunk or (layers, CHUNK, CHUNK)
+    return np.full((layers // deep, height // high, SHARD_WIDTH // wide, 2), EMPTY, "<u8")
+
+
+def finished_index(index: npt.NDArray[np.uint64]) -> bytes:
+    """Return what ends a shard: offset and length of each chunk, and their checksum."""
+    import google_crc32c
+
     table = index.tobytes()
-    return b"".join([*body, table, struct.pack("<I", google_crc32c.value(table))])
+    return table + struct.pack("<I", google_crc32c.value(table))
 
 
 def encode_chunks(
@@ -127,7 +137,7 @@ def encode_chunks(
     """Yield the place and compressed bytes of each chunk; no bytes if all of it is 0."""
     import imagecodecs
 
-    shape = chunk or _deep(pixels)
+    shape = chunk or (len(pixels), CHUNK, CHUNK)
     shuffle = 2 * (pixels.itemsize > 1)  # by bits: 16-bit pixels compress better so
     counts = [-(-length // side) for length, side in zip(pixels.shape, shape, strict=True)]
     for place in np.ndindex(*counts):
@@ -148,15 +158,15 @@ def encode_chunks(
         yield place, bytes(encoded)
 
 
-def _deep(pixels: Pixels) -> Chunk:
-    """Return the chunk of a volume's full resolution: all layers."""
-    return len(pixels), CHUNK, CHUNK
+def partial_path(path: Path) -> Path:
+    """Return where a file is written before it is whole: beside it."""
+    return path.with_suffix(f".{uuid.uuid4().hex}.partial")
 
 
 def _put(path: Path, data: bytes) -> None:
     """Write a file that is there whole or not at all, whenever the process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{uuid.uuid4().hex}.partial")
+    temporary = partial_path(path)
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)  # noqa: PTH105

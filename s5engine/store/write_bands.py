@@ -6,7 +6,7 @@ import functools
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from s5engine.errors import StoreError
 from s5engine.geometry import Box
 from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import Band, LayersThere, Workers, layers_there
+from s5engine.store.growing_shards import GrowingShards
 from s5engine.store.plan import SHARD_WIDTH, WRITERS, BandPlan, in_flight, row_bands
 from s5engine.store.scratch import BandScratch
 from s5engine.store.shards import ChunkFiles
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: What writing a band is called in dask graphs and on the dashboard.
 INGEST_STEP = "ingest-band"
+#: Some rows at a time: which, and their pixels (layers, rows, width).
+Incoming = Iterator[tuple[Band, np.ndarray]]
 
 
 def write_bands(
@@ -46,7 +49,7 @@ def write_bands(
         threads=threads,
     )  # fmt: skip
     with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:
-        if not plan.collects:
+        if not plan.grows:
             for y0, y1 in bands:
                 _, pixels = next(incoming)
                 write_band(files, y0, pixels, writers)
@@ -54,14 +57,11 @@ def write_bands(
                 del pixels
                 yield y0, y1
             return
-        shape = (plan.layers, plan.band_height, plan.width)
-        dtype = np.dtype(stack.dtype).newbyteorder("=")
-        with closing(BandScratch(scratch_path(files.folder), shape, dtype)) as scratch:
-            for y0, y1 in bands:
-                _collect(scratch, incoming, row_bands(y0, y1, plan.rows))
-                write_scratch(files, y0, y1 - y0, scratch, writers)
+        with _scratch(files.folder, plan, np.dtype(stack.dtype).newbyteorder("=")) as scratch:
+            for band in bands:
+                _grow_band(files, band, plan, incoming, scratch, writers)
                 give_back()  # what shards took, before rows fill it up again
-                yield y0, y1
+                yield band
 
 
 def write_bands_on(
@@ -87,16 +87,43 @@ def _write_there(
 
 
 def scratch_path(folder: Path) -> Path:
-    """Return where a band is collected: among the temporary files of the store."""
+    """Return where rows of chunks are collected: among the temporary files of the store."""
     return folder / f"band-{uuid.uuid4().hex}.partial"
 
 
-def _collect(
-    scratch: BandScratch,
-    incoming: Iterator[tuple[tuple[int, int], np.ndarray]],
-    pieces: Sequence[tuple[int, int]],
-) -> None:
-    """Put the rows of one band down on disk, a few at a time."""
+@contextmanager
+def _scratch(folder: Path, plan: BandPlan, dtype: np.dtype) -> Iterator[BandScratch | None]:
+    """Give room on disk for a row of chunks, if memory does not hold one."""
+    if not plan.collects:
+        yield None
+        return
+    shape = (plan.layers, plan.rows_written, plan.width)
+    with closing(BandScratch(scratch_path(folder), shape, dtype)) as scratch:
+        yield scratch
+
+
+def _grow_band(
+    files: ChunkFiles, band: Band, plan: BandPlan, incoming: Incoming, scratch: BandScratch | None,
+    writers: ThreadPoolExecutor,
+) -> None:  # fmt: skip
+    """Write one band, of which memory or the scratch file holds some rows of chunks at a time."""
+    with closing(GrowingShards(files, band[0])) as shards:
+        for y0, y1 in row_bands(*band, plan.rows_written):
+            if scratch is None:
+                _, pixels = next(incoming)
+                grow(shards, y0, pixels, writers)
+                del pixels  # before the next are made
+            else:
+                _collect(scratch, incoming, row_bands(y0, y1, plan.rows))
+                grow_scratch(shards, y0, y1 - y0, scratch, writers)
+        try:
+            shards.finish()
+        except OSError as error:
+            raise _unwritable(files.folder, band[0], error) from error
+
+
+def _collect(scratch: BandScratch, incoming: Incoming, pieces: Sequence[Band]) -> None:
+    """Put rows down on disk, a few at a time."""
     for y0, _ in pieces:
         _, pixels = next(incoming)
         try:
@@ -126,28 +153,46 @@ def write_band(files: ChunkFiles, y0: int, pixels: np.ndarray, writers: ThreadPo
         If the band is not whole shards, or cannot be written.
     """
     files.check(y0, pixels.shape)
-    _write_shards(files, y0, lambda x0: pixels[:, :, x0 : x0 + SHARD_WIDTH], writers)
+    _on_columns(files, y0, lambda x0: files.write(y0, x0, _columns(pixels, x0)), writers)
 
 
-def write_scratch(
-    files: ChunkFiles, y0: int, rows: int, scratch: BandScratch, writers: ThreadPoolExecutor
+def grow(shards: GrowingShards, y0: int, pixels: np.ndarray, writers: ThreadPoolExecutor) -> None:
+    """Add some rows to every shard of a band.
+
+    Parameters
+    ----------
+    shards : GrowingShards
+        Where to.
+    y0 : int
+        The first of the rows in the array, px.
+    pixels : (layers, rows, width) ndarray
+        Whole rows of chunks, but at the end of the array.
+    writers : ThreadPoolExecutor
+        Where chunks are encoded.
+
+    Raises
+    ------
+    StoreError
+        If they cannot be written.
+    """
+    _on_columns(shards.files, y0, lambda x0: shards.add(y0, x0, _columns(pixels, x0)), writers)
+
+
+def grow_scratch(
+    shards: GrowingShards, y0: int, rows: int, scratch: BandScratch, writers: ThreadPoolExecutor
 ) -> None:
-    """Write one band of ``rows`` rows that was collected on disk; see `write_band`."""
-    files.check(y0, (scratch.shape[0], rows, scratch.shape[2]))
-    _write_shards(files, y0, lambda x0: scratch.shard(x0, rows), writers)
+    """Add ``rows`` rows that were collected on disk; see `grow`."""
+    _on_columns(shards.files, y0, lambda x0: shards.add(y0, x0, scratch.shard(x0, rows)), writers)
 
 
-def _write_shards(
-    files: ChunkFiles,
-    y0: int,
-    shard: Callable[[int], np.ndarray],
-    writers: ThreadPoolExecutor,
+def _columns(pixels: np.ndarray, x0: int) -> np.ndarray:
+    return pixels[:, :, x0 : x0 + SHARD_WIDTH]
+
+
+def _on_columns(
+    files: ChunkFiles, y0: int, write: Callable[[int], None], writers: ThreadPoolExecutor
 ) -> None:
-    """Encode and write every shard of a band, some at a time."""
-
-    def write(x0: int) -> None:
-        files.write(y0, x0, shard(x0))
-
+    """Encode and write every shard of some rows, some at a time."""
     running = [writers.submit(write, x0) for x0 in files.columns()]
     try:
         for future in running:

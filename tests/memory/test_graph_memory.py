@@ -20,7 +20,8 @@ sys.path.insert(0, "tests")
 import dask.array as da
 import s5engine as s5
 from s5engine.budget import current_rss
-from s5engine.infer.execute import _culled, _named_steps
+from s5engine.infer.culling import culled
+from s5engine.infer.pinning import named_steps
 from s5engine.infer.surgery import needed_tiles, recover_tiles, replace_tiles
 from support import texture, volume_of
 import numpy as np, xarray as xr, zarr
@@ -36,8 +37,8 @@ tiles = recover_tiles(ink)
 stored = zarr.create_array({}, shape=tiles.shape, chunks=tiles.data.chunksize, dtype="float32")
 needs = needed_tiles(replace_tiles(ink, tiles, stored).data, tiles.data.name)
 group = sorted(frozenset().union(*needs.values()))[:16]
-near = _culled(tiles.data, group)
-tasks = sum(len(_named_steps(near.blocks[index], {}).dask.to_dict()) for index in group)
+near = culled(tiles.data, group)
+tasks = sum(len(named_steps(near.blocks[index], {}).dask.to_dict()) for index in group)
 peak = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
 print(json.dumps({"blocks": len(needs), "tasks": tasks, "bytes": peak - before}))
 """

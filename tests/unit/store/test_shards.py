@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from s5engine.errors import StoreError
 from s5engine.store.create import create_store, level_files
+from s5engine.store.growing_shards import GrowingShards
 from s5engine.store.ome import VolumeRecord
+from s5engine.store.plan import CHUNK
 from s5engine.store.scratch import BandScratch
 from s5engine.store.shards import ChunkFiles, encode_shard
-from s5engine.store.write_bands import write_band, write_scratch
+from s5engine.store.write_bands import grow, grow_scratch, write_band
 from unit.store.segments import files_of, pixels
 
 
@@ -28,7 +30,8 @@ def written_both_ways(
 ) -> tuple[Path, Path]:
     """Write ``data`` by our writers and by zarr-python into two stores of ours.
 
-    Of our writers the plain one and the one that collects bands on disk take turns.
+    Of our writers the plain one, the one whose shards grow and the one that collects rows on disk
+    first take turns.
     """
     layers, height, width = data.shape
     record = VolumeRecord(
@@ -39,19 +42,26 @@ def written_both_ways(
     for path in (ours, theirs):
         create_store(path, record)
     files = level_files(ours, record)
-    shape = (layers, band, width)
+    shape = (layers, CHUNK, width)
     with (
         ThreadPoolExecutor(2) as writers,
         closing(BandScratch(folder / "scratch", shape, data.dtype)) as scratch,
     ):
-        for y0 in range(0, height, band):
+        for number, y0 in enumerate(range(0, height, band)):
             rows = data[:, y0 : y0 + band]
-            if y0 // band % 2:
+            if number % 3 == 2:
                 write_band(files, y0, rows, writers)
                 continue
-            for row in range(0, rows.shape[1], 50):
-                scratch.put(row, rows[:, row : row + 50])
-            write_scratch(files, y0, rows.shape[1], scratch, writers)
+            with closing(GrowingShards(files, y0)) as shards:
+                for y in range(0, rows.shape[1], CHUNK):
+                    piece = rows[:, y : y + CHUNK]
+                    if number % 3 == 1:
+                        grow(shards, y0 + y, piece, writers)
+                        continue
+                    for row in range(0, piece.shape[1], 50):
+                        scratch.put(row, piece[:, row : row + 50])
+                    grow_scratch(shards, y0 + y, piece.shape[1], scratch, writers)
+                shards.finish()
     assert not (folder / "scratch").exists()
     array = zarr.open_array(theirs / "0", mode="r+", config={"write_empty_chunks": False})
     array[...] = data
@@ -60,7 +70,7 @@ def written_both_ways(
 
 @settings(max_examples=25, deadline=None)
 @given(
-    shape=st.tuples(st.integers(1, 4), st.integers(1, 300), st.integers(1, 2200)),
+    shape=st.tuples(st.integers(1, 4), st.integers(1, 400), st.integers(1, 2200)),
     dtype=st.sampled_from(["uint8", "uint16"]),
     zarr_format=st.sampled_from([2, 3]),
     band=st.sampled_from([128, 256]),
@@ -114,3 +124,35 @@ def test_a_band_that_is_not_whole_shards_is_refused(
         ):
             write_band(each, y0, np.ones((layers, rows, width), np.uint8), writers)
     assert not (tmp_path / "0").exists()
+
+
+def test_grown_shards_are_byte_for_byte_those_of_whole_bands(tmp_path: Path) -> None:
+    data = pixels(3, 700, 1300)
+    data[:, :200, 1024:] = 0
+    data[:, 512:, :1024] = 0  # a shard of zeros
+    for height in (512, 256):
+        whole, grown = (
+            ChunkFiles(tmp_path / f"{name}{height}", data.shape, height, sharded=True)
+            for name in ("whole", "grown")
+        )
+        with ThreadPoolExecutor(2) as writers:
+            for y0 in range(0, 700, height):
+                rows = data[:, y0 : y0 + height]
+                write_band(whole, y0, rows, writers)
+                with closing(GrowingShards(grown, y0)) as shards:
+                    for y in range(0, rows.shape[1], 256):
+                        grow(shards, y0 + y, rows[:, y : y + 256], writers)
+                    unfinished = (grown.folder / f"c/0/{y0 // height}").iterdir()
+                    assert all(path.suffix == ".partial" for path in unfinished)
+                    shards.finish()
+        assert files_of(whole.folder) == files_of(grown.folder)
+        assert len(files_of(whole.folder)) == (3 if height == 512 else 5)
+
+
+def test_shards_that_were_not_finished_leave_nothing(tmp_path: Path) -> None:
+    data = pixels(3, 128, 1300)
+    files = ChunkFiles(tmp_path, data.shape, 1024, sharded=True)
+    with ThreadPoolExecutor(2) as writers, closing(GrowingShards(files, 0)) as shards:
+        grow(shards, 0, data, writers)
+        assert len(files_of(tmp_path)) == 2
+    assert not files_of(tmp_path)

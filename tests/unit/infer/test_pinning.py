@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import s5engine as s5
-from s5engine.infer import execute, graph, memory
-from s5engine.infer.execute import needed_resources
+from s5engine.infer import graph, memory, pinning
+from s5engine.infer.pinning import needed_resources
 from s5engine.scheduling import _nanny, worker_specs
 from support import noise, texture, volume_of
 
@@ -121,7 +121,7 @@ def test_bare_ink_is_pinned_as_well(
 ) -> None:
     monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
     # As if the network, which is a stand-in on the CPU, were on a GPU.
-    real = execute.marked
+    real = pinning.marked
     monkeypatch.setattr(graph, "marked", lambda device: real("cuda:0"))
     volume = volume_of(noise((16, 700, 700)))
     log = tmp_path / "log"
@@ -154,9 +154,9 @@ def test_without_gpu_workers_arrays_are_optimized_as_ever(monkeypatch: pytest.Mo
     volume = volume_of(noise((16, 200, 200)))
     with s5.cluster("processes", workers=1, budget="6 GiB", dashboard=False):
         assert dask.config.get("array_optimize", None) is None
-    how = functools.partial(execute.optimize_pinned, resources={"GPU": 0.5})
+    how = functools.partial(pinning.optimize_pinned, resources={"GPU": 0.5})
     for device in ("cpu", "cuda"):
-        real = execute.marked
+        real = pinning.marked
         monkeypatch.setattr(graph, "marked", lambda _, device=device, real=real: real(device))
         ink = s5.predict_ink(volume, s5.wrap_model(texture, tile=64), windows=[0], stride=32, tta=0)
         monkeypatch.undo()
