@@ -22,7 +22,7 @@ import s5engine as s5
 from s5engine.budget import current_rss
 from s5engine.infer.culling import culled
 from s5engine.infer.pinning import named_steps
-from s5engine.infer.surgery import needed_tiles, recover_tiles, replace_tiles
+from s5engine.infer.surgery import needed_tiles, read_name, recover_tiles, replace_tiles
 from support import texture, volume_of
 import numpy as np, xarray as xr, zarr
 
@@ -35,7 +35,8 @@ model = s5.wrap_model(texture, tile=64)
 ink = s5.predict_ink(volume, model, windows=[3, 4, 5], stride=32, budget="8 GiB")
 tiles = recover_tiles(ink)
 stored = zarr.create_array({}, shape=tiles.shape, chunks=tiles.data.chunksize, dtype="float32")
-needs = needed_tiles(replace_tiles(ink, tiles, stored).data, tiles.data.name)
+read = read_name(tiles.data.name)
+needs = needed_tiles(replace_tiles(ink, tiles, stored).data, read)
 group = sorted(frozenset().union(*needs.values()))[:16]
 near = culled(tiles.data, group)
 tasks = sum(len(named_steps(near.blocks[index], {}).dask.to_dict()) for index in group)
