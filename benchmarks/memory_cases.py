@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import s5engine as s5
 from benchmarks.ink_cases import model_of
 from benchmarks.memory_watch import TreeWatch
+from s5engine.budget import current_rss, resolve_budget
+from s5engine.store.band_tasks import find_workers
+from s5engine.store.levels import find_base
+from s5engine.store.pyramid import plan_levels
 
 CONTRAST = ((0, 0), (128, 64), (255, 255))
 #: First layers of the layer windows.
@@ -22,6 +27,27 @@ def ingest(url: str, store: str, *, budget: str, box: list[int]) -> dict[str, An
         "projected_mib": told.projected_peak >> 20,
         "band_height": told.bands.band_height,
         "rows_at_a_time": told.bands.rows,
+    }
+
+
+def pyramid(store: str, *, budget: str) -> dict[str, Any]:
+    """Make the coarser levels of a volume or of ink anew; return what the plan had said."""
+    import cv2  # noqa: F401  # before the base of the plan is measured, as where it is done
+    import dask.array  # noqa: F401
+    import xarray  # noqa: F401
+
+    base, size = find_base(Path(store)), resolve_budget(budget)
+    workers = find_workers("pyramid", None, size)
+    told = plan_levels(
+        base.shape[0], base.dtype, base.chunks, is_ink=base.is_ink, heights=base.heights,
+        workers=workers, base=current_rss(), budget=size,
+    )  # fmt: skip
+    here = current_rss() if workers else 0
+    s5.write_pyramid(store, budget=budget, resume=False, progress=False)
+    return {
+        "projected_mib": (told.projected_peak * (workers.count if workers else 1) + here) >> 20,
+        "block_height": told.height,
+        "blocks_at_a_time": told.threads,
     }
 
 

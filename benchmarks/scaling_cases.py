@@ -25,7 +25,10 @@ def infer(
     store: str, out: str, *, columns: int, budget: str, stride: int, network: str,
     workers: int | None = None,
 ) -> Iterator[None]:  # fmt: skip
-    """Predict the first columns and write all products, here or on worker processes."""
+    """Predict the first columns and write all products, here or on worker processes.
+
+    Without a mask: of some columns more is papyrus than of others, and all are to take as long.
+    """
     import contextlib
 
     model = model_of(network)
@@ -38,9 +41,8 @@ def infer(
     def predict(width: int, run: str) -> None:
         volume = s5.open_volume(store).isel(x=slice(0, width))
         ink = s5.predict_ink(
-            s5.contrast(volume), model, windows=[0], stride=stride, tta=0, budget=budget,
-            mask=s5.papyrus_mask(volume),
-        )  # fmt: skip
+            s5.contrast(volume), model, windows=[0], stride=stride, tta=0, budget=budget
+        )
         s5.write_run(ink, run, progress=False)
 
     with where:
