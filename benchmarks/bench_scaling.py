@@ -17,7 +17,7 @@ BENCH: dict[str, Any] = {
     "worker_network": "demo", "worker_rows": 512,
 }  # fmt: skip
 #: At the smallest width a band is already as much as is ever held at a time.
-FULL: dict[str, Any] = {**BENCH, "width": 8192, "rounds": 3}
+FULL: dict[str, Any] = {**BENCH, "width": 20_480, "rounds": 2}
 TINY: dict[str, Any] = {
     "layers": 18, "rows": 150, "width": 200, "times": [1, 2], "budget": "2 GiB", "stride": 64,
     "rounds": 1, "worker_columns": 0, "network": "stand-in", "worker_network": "demo",
