@@ -22,6 +22,7 @@ from s5engine.cli_options import (
     Out,
     Precision,
     Trust,
+    in_threads,
     scheduled,
 )
 from s5engine.cli_plan import planning_group
@@ -96,6 +97,7 @@ def title(
 
 
 @app.command()
+@in_threads
 def info(
     volume: Annotated[str, typer.Argument(help="A store, folder or address; or a run's folder.")],
     out: Annotated[
@@ -105,7 +107,7 @@ def info(
 ) -> None:
     """Say what a volume or a run is, from its metadata alone; with -o, draw it too.
 
-    It only looks, in this process: there is nothing for workers to do.
+    It only looks, in this process: workers are not used, and it says so.
     """
     from s5engine.cli_info import run_lines, volume_lines
 
@@ -271,6 +273,7 @@ app.command()(relabel)
 
 
 @app.command()
+@in_threads
 def view(
     places: Annotated[
         list[str],
@@ -290,7 +293,8 @@ def view(
 ) -> None:
     """Look at ink over its surface in the browser, and draw labels; also while a run goes.
 
-    It only looks, in this process: what is on the screen is read when it is wanted.
+    What is on the screen is read when it is wanted, in this process: workers are not used, and it
+    says so.
     """
     from s5engine.view.app import view as serve
 

@@ -81,7 +81,7 @@ def in_threads(verb: Verb) -> Verb:
         if scheduler != "threads" or workers is not None:
             from s5engine.console import say
 
-            say(f"{verb.__name__}: works in this process, on its device; dask has no part in it")
+            say(f"{verb.__name__}: works in this process; workers are not used")
         verb(**asked)
 
     return _with_parameters(run, [*_parameters(verb), _SCHEDULER, _WORKERS])
