@@ -103,7 +103,7 @@ def share_arena() -> None:
 
     Each new thread otherwise gets an arena of its own, and what one thread has freed no other can
     use: in a prediction of 160 blocks the peak was 120 MiB higher, and grew. It holds for the rest
-    of the process; no step was measured to be slower.
+    of the process. A crop of many short reads was measured 4 % slower, other steps not.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL("libc.so.6").mallopt(_ARENA_MAX, 1)
