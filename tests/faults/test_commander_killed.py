@@ -161,7 +161,8 @@ def test_drawn_moments(tmp_path: Path, step: str) -> None:
         killed_and_finished(step, tmp_path / f"at{m}", "processes", m, wanted)
         for m in (draw.randrange(*stretch) for stretch in pairwise(ends))
     ]
-    assert len({*kept}) > 2, kept
+    # Some kills came before anything was in the journal, or after it was done with; not all did.
+    assert len({*kept}) > 1, kept
 
 
 @pytest.fixture(scope="module")
