@@ -52,9 +52,8 @@ def measure(
             how = How(folder, budget, count)
             given: dict[str, Any] = {"url": segment.url, "box": [0, rows, 0, width]}
             cases.append(how.run("ingest", {"width": width}, store="volume.zarr", **given))
-            cases.append(
-                how.run("pyramid", {"width": width, "made_from": "volume"}, store="volume.zarr")
-            )
+            cases.append(how.run("pyramid", {"width": width, "made_from": "volume"},
+                                 store="volume.zarr", **given))  # fmt: skip
             cases.append(how.run("split", {"width": width}, store="volume.zarr", folder="tree",
                                  width=10_000))  # fmt: skip
             infers: list[tuple[int, int, str | None]] = [(width, s, None) for s in strides]

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import s5engine as s5
 from benchmarks.ink_cases import model_of
 from benchmarks.memory_watch import TreeWatch
-from s5engine.budget import current_rss, resolve_budget
-from s5engine.store.band_tasks import find_workers
-from s5engine.store.levels import find_base
-from s5engine.store.pyramid import plan_levels
 
 CONTRAST = ((0, 0), (128, 64), (255, 255))
 #: First layers of the layer windows.
@@ -30,25 +25,26 @@ def ingest(url: str, store: str, *, budget: str, box: list[int]) -> dict[str, An
     }
 
 
-def pyramid(store: str, *, budget: str) -> dict[str, Any]:
-    """Make the coarser levels of a volume or of ink anew; return what the plan had said."""
-    import cv2  # noqa: F401  # before the base of the plan is measured, as where it is done
-    import dask.array  # noqa: F401
-    import xarray  # noqa: F401
+def pyramid(
+    store: str, *, budget: str, url: str | None = None, box: list[int] | None = None
+) -> dict[str, Any]:
+    """Make the coarser levels of a volume or of ink anew.
 
-    base, size = find_base(Path(store)), resolve_budget(budget)
-    workers = find_workers("pyramid", None, size)
-    told = plan_levels(
-        base.shape[0], base.dtype, base.chunks, is_ink=base.is_ink, heights=base.heights,
-        workers=workers, base=current_rss(), budget=size,
-    )  # fmt: skip
-    here = current_rss() if workers else 0
+    Of a volume, whose layers are at ``url``, return what the plan of its ingest had said of them;
+    the plan of a run has no sum for them alone.
+    """
+    said: dict[str, Any] = {}
+    if url is not None:
+        told = s5.plan_ingest(url, layers=range(18), box=box, budget=budget)
+        if told.pyramid is not None:
+            each = told.pyramid.projected_peak * max(told.halving, 1)
+            said = {
+                "projected_mib": (each + told.halving_waits_bytes) >> 20,
+                "block_height": told.pyramid.height,
+                "blocks_at_a_time": told.pyramid.threads,
+            }
     s5.write_pyramid(store, budget=budget, resume=False, progress=False)
-    return {
-        "projected_mib": (told.projected_peak * (workers.count if workers else 1) + here) >> 20,
-        "block_height": told.height,
-        "blocks_at_a_time": told.threads,
-    }
+    return said
 
 
 def split(store: str, folder: str, *, budget: str, width: int) -> dict[str, Any]:
