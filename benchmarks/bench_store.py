@@ -16,7 +16,7 @@ FULL: dict[str, Any] = {**BENCH, "rounds": 3}
 TINY: dict[str, Any] = {"layers": 12, "side": 200, "windows": 2, "rounds": 1}
 CASES = "benchmarks.store_cases"
 WAYS = ("engine", "zarr", "tensorstore")
-MISSING = "the engine reads through zarr-python, with dask and xarray around it"
+MISSING = "dask and xarray lie between the store and what is read of it"
 
 
 def measure(
