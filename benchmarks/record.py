@@ -16,7 +16,8 @@ def spread(values: Sequence[float], digits: int = 3) -> dict[str, Any]:
     each = [round(float(value), digits) for value in values]
     return {
         "each": each,
-        "median": round(statistics.median(each), digits),
+        # Of two whole numbers it may lie between them.
+        "median": round(statistics.median(each), digits + 1),
         "range": [min(each), max(each)],
     }
 

@@ -38,6 +38,8 @@ from support import noise, texture, volume_of
 SIDE, TILE, STRIDE = (400, 500), 64, 32
 #: Rows of the layers that are ingested and cut.
 HEIGHT = 700
+#: Rows of a band.
+BAND = 128
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate"}
 Step = Callable[[Path], None]
 
@@ -58,7 +60,7 @@ def run(folder: Path) -> None:
 
 def ingest(folder: Path) -> None:
     """Copy layers into a store; leave a line for each band that is to be written."""
-    plan.BAND_HEIGHTS = (128,)
+    plan.BAND_HEIGHTS = (BAND,)
     write = ingest_module.write_bands
 
     def told(*arguments: Any, threads: int | None) -> Any:
@@ -73,7 +75,7 @@ def ingest(folder: Path) -> None:
 
 def split(folder: Path) -> None:
     """Cut layers into parts; leave a line for each file and its first row of each band."""
-    plan.BAND_HEIGHTS = (128,)
+    plan.BAND_HEIGHTS = (BAND,)
     write = PartFile.write
 
     def told(file: PartFile, pixels: np.ndarray, row: int) -> None:
@@ -98,9 +100,15 @@ def cut_rows(folder: Path) -> list[str]:
     return told
 
 
-def done_so_far(step: Step, before: list[str]) -> int:
-    """Return the finished units, or rows of all files of parts."""
-    return sum(int(line.split()[1]) for line in before) if step is split else len(before)
+def done_so_far(step: Step, before: list[str], finished: bool) -> int:
+    """Return the finished units, or rows of all files of parts.
+
+    Those of a volume that is whole, whose journal is gone, count as well.
+    """
+    if step is split:
+        return sum(int(line.split()[1]) for line in before)
+    gone = step is ingest and finished and not any(unit.startswith("rows") for unit in before)
+    return len(before) + gone * len(range(0, HEIGHT, BAND))
 
 
 def log(folder: Path, line: str) -> None:
@@ -229,7 +237,8 @@ if __name__ == "__main__":
             status, _ = attempt(step, folder, None)
             told = {
                 "step": step.__name__, "moment": moment, "of": moments, "killed": killed,
-                "finished_units": done_so_far(step, before), "status": status,
+                "finished_units": done_so_far(step, before, finished),
+                "status": status,
                 "half_taken_for_finished": finished and not equal_before,
                 "done_again": not finished and again(step, before, logged(folder)),
                 "equal": content(folder) == wanted,

@@ -32,14 +32,11 @@ def test_a_result_fits_the_schema_and_its_own_figures(path: Path) -> None:
     check_result(result)
     assert result["benchmark"] == path.stem
     assert "/" not in json.dumps(result["machine"])
-    # Rounded, as the values are: to a thousandth, or a MiB.
-    spreads = [
-        (one[key], rounded) for one in result["cases"]
-        for key, rounded in (("seconds", 1e-3), ("peak_mib", 0.5)) if key in one
-    ]  # fmt: skip
-    for one, rounded in [*spreads, *((each, 1e-3) for each in result["ratios"])]:
+    spreads = [one[key] for one in result["cases"] for key in one if key in ("seconds", "peak_mib")]
+    for one in [*spreads, *result["ratios"]]:
+        # Rounded, as the values are: to a thousandth, or a MiB.
         middle = statistics.median(one["each"])
-        assert one["median"] == pytest.approx(middle, rel=1e-3, abs=rounded)
+        assert one["median"] == pytest.approx(middle, rel=1e-3, abs=1e-3)
         assert one["range"] == [min(one["each"]), max(one["each"])]
     for one in result["ratios"]:
         if "bar" in one:
