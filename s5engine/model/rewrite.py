@@ -12,7 +12,7 @@ Each is algebra on the weights, done once in float64 when a model is loaded:
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -154,13 +154,14 @@ def _cube(side: int) -> list[tuple[int, int, int]]:
 
 def _like(conv: ConvT, weight: Tensor, bias: Tensor | None) -> ConvT:
     """Return a convolution of the same geometry as ``conv`` with other weights, float32."""
+    same: dict[str, Any] = {
+        name: getattr(conv, name) for name in ("kernel_size", "stride", "padding")
+    }
     # Built on no memory at all: the weights are put in, never drawn.
     new = type(conv)(
         weight.shape[1],
         weight.shape[0],
-        conv.kernel_size,  # type: ignore[arg-type]  # three numbers, typed as any many
-        stride=conv.stride,  # type: ignore[arg-type]  # three numbers, typed as any many
-        padding=conv.padding,  # type: ignore[arg-type]  # three numbers, typed as any many
+        **same,
         bias=bias is not None,
         device="meta",
     )

@@ -8,6 +8,8 @@ Shapes in the comments: B images, C channels of a stage, h × w its size, N = h 
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -185,7 +187,7 @@ class Encoder(nn.Module):
         stages = zip(self.patch_embeddings, self.block, self.layer_norm, strict=True)
         for embed, blocks, norm in stages:
             tokens, size = embed(x)  # (B, N, C)
-            for block in blocks:  # type: ignore[attr-defined]  # a ModuleList in it
+            for block in cast(nn.ModuleList, blocks):
                 tokens = block(tokens, size)  # (B, N, C)
             x = to_map(norm(tokens), size).contiguous()  # (B, C, h, w)
             maps.append(x)

@@ -182,7 +182,7 @@ def theirs() -> Iterator[Client]:
     """A scheduler with two workers that outlives every command."""
     with (
         pytest.MonkeyPatch.context() as patch,
-        LocalCluster(  # type: ignore[no-untyped-call]
+        LocalCluster(  # type: ignore[no-untyped-call]  # distributed: untyped
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=":0"
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -54,7 +54,8 @@ def finished_rows(store: Path) -> list[tuple[int, int]]:
         return []
     lines = journal.read_text().splitlines()[1:]
     units = [json.loads(line)["unit"] for line in lines]
-    return [tuple(int(v) for v in unit.split()[1].split(":")) for unit in units]  # type: ignore[misc]
+    rows = [unit.split()[1].split(":") for unit in units]
+    return [(int(y0), int(y1)) for y0, y1 in rows]
 
 
 def kill_after(process: subprocess.Popen[bytes], server: LayerServer, sent: int) -> bool:

@@ -66,7 +66,8 @@ def test_kill_nine(tmp_path: Path, share: float) -> None:
     with start(killed, 0.02) as process:
         seen = 0
         while seen < share * whole:
-            line = process.stdout.readline()  # type: ignore[union-attr]
+            assert process.stdout is not None
+            line = process.stdout.readline()
             assert line, "it ended before it was to be killed"
             seen += tiles_run(line)
         process.send_signal(signal.SIGKILL)

@@ -23,7 +23,7 @@ SHAPE = InferenceShape(
 )  # fmt: skip
 
 
-class Held(Callback):  # type: ignore[misc]
+class Held(Callback):  # type: ignore[misc]  # dask: untyped
     """Counts the source blocks that dask holds after each task, whole or as views of them."""
 
     def __init__(self) -> None:

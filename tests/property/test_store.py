@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from s5engine.errors import BudgetError
 from s5engine.store import plan
 from s5engine.store.ingest import ingest
+from s5engine.store.ome import ZarrFormat
 from s5engine.store.plan import BAND_HEIGHTS, choose_bands
 from s5engine.store.split import split
 from s5engine.store.volume import BLOCK_BYTES, block_shape, open_volume
@@ -39,7 +40,7 @@ def crops(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
     band=st.sampled_from([128, 256]),
 )
 def test_a_store_gives_back_any_crop(
-    crop: tuple[int, int, tuple[int, int, int, int]], dtype: str, zarr_format: int, band: int
+    crop: tuple[int, int, tuple[int, int, int, int]], dtype: str, zarr_format: ZarrFormat, band: int
 ) -> None:
     height, width, box = crop
     data = pixels(2, height, width, dtype)
@@ -49,7 +50,7 @@ def test_a_store_gives_back_any_crop(
             source,
             Path(folder) / "a.zarr",
             box=box,
-            zarr_format=zarr_format,  # type: ignore[arg-type]
+            zarr_format=zarr_format,
             progress=False,
         )
         y0, y1, x0, x1 = box

@@ -66,7 +66,7 @@ def test_pixels_that_are_no_neighbours_are_refused(cut: dict[str, slice]) -> Non
     with pytest.raises(s5.S5Error, match="not neighbours"):
         s5.predict_ink(volume().isel(cut), model, **(GOOD | {"windows": [2]}))
     with pytest.raises(s5.S5Error, match="those of a ndarray"):
-        s5.predict_ink(volume().values, model, **GOOD)  # type: ignore[arg-type]
+        s5.predict_ink(volume().values, model, **GOOD)  # type: ignore[arg-type]  # wrong
 
 
 def test_layers_may_lie_in_any_order() -> None:

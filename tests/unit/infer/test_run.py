@@ -259,7 +259,7 @@ def test_what_is_no_ink_is_refused(tmp_path: Path) -> None:
     with pytest.raises(s5.S5Error, match="window twice"):
         s5.write_run(lazy_ink(model).isel(window=[0, 0]), tmp_path)
     with pytest.raises(s5.S5Error, match="those of a ndarray"):
-        s5.write_run(np.zeros((1, 9, 9)), tmp_path)  # type: ignore[arg-type]
+        s5.write_run(np.zeros((1, 9, 9)), tmp_path)  # type: ignore[arg-type]  # wrong
     with pytest.raises(s5.S5Error, match="holds no run"):
         s5.open_run(tmp_path)
 

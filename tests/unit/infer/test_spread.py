@@ -65,7 +65,7 @@ def test_tiles_hold_both_and_the_ink_is_the_same_to_the_bit() -> None:
     with pytest.raises(s5.S5Error, match="hold the mean, not the spread"):
         s5.blend(plain, statistic="spread")
     with pytest.raises(s5.S5Error, match='"mean" or "spread"'):
-        s5.blend(both, statistic="median")  # type: ignore[arg-type]
+        s5.blend(both, statistic="median")  # type: ignore[arg-type]  # wrong
 
 
 def test_without_spread_tiles_are_what_they_were() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dask.array as da
 import numpy as np
 import pytest
@@ -129,9 +131,9 @@ def test_uint8_is_returned_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("limits", ["pixel", (5, 5), (1, 2, 3)])
-def test_limits_that_are_none_are_refused(limits: object) -> None:
+def test_limits_that_are_none_are_refused(limits: Any) -> None:
     with pytest.raises(s5.S5Error, match="limits is"):
-        s5.to_uint8(volume_of(noise((1, 9, 9), dtype=np.uint16)), limits=limits)  # type: ignore[arg-type]
+        s5.to_uint8(volume_of(noise((1, 9, 9), dtype=np.uint16)), limits=limits)
 
 
 def test_parts_are_counted_in_segment_pixels() -> None:

@@ -98,12 +98,12 @@ class Told(WorkerPlugin):
             time.sleep(pause)
             write(file, band, row)
 
-        PartFile.write = told  # type: ignore[method-assign]
+        setattr(PartFile, "write", told)  # noqa: B010
 
     def teardown(self, worker: Any) -> None:
         from s5engine.store.part_file import PartFile
 
-        PartFile.write = self.write  # type: ignore[method-assign]
+        setattr(PartFile, "write", self.write)  # noqa: B010
 
 
 @pytest.fixture
