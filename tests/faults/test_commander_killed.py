@@ -132,7 +132,7 @@ def killed_and_finished(
     assert killed.returncode == -signal.SIGKILL, moment
     wait_for(lambda: not left_of(killed), SOON)
     before, journaled = finished_work(step, folder), units(folder)
-    done = len(before) if step == "split" else len(journaled) + bands_of_whole(folder, journaled)
+    done = len(journaled) + bands_of_whole(folder, journaled)
     again = folder.with_suffix(".second")
     finish(start(step, folder, again, scheduler, pause=pause))
     check_not_again(step, before, journaled, again)
