@@ -5,10 +5,10 @@ All lengths are pixels. Boxes are half-open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -202,3 +202,65 @@ class TileAxis:
     def block_step(self, size: int) -> int:
         """Return the distance between block starts: ``size`` rounded down to the tile grid."""
         return max(self.tile, size // self.stride * self.stride)
+
+
+Index = slice | npt.ArrayLike
+
+
+def take(
+    read: Callable[[tuple[slice, ...]], np.ndarray],
+    shape: Sequence[int],
+    index: Sequence[Index],
+    dtype: npt.DTypeLike,
+) -> np.ndarray:
+    """Return what an array's own indexing would, of pixels that are read in plain boxes.
+
+    dask hands on slices with steps, whole numbers and lists; files are read in boxes.
+
+    Parameters
+    ----------
+    read : callable
+        Returns a box of pixels, given a slice with both ends and step 1 for each axis; it is not
+        asked for empty boxes.
+    shape : sequence of int
+        Of the whole array.
+    index : sequence of slice, int or (n,) array
+        One for each axis; each is applied to its own axis alone.
+    dtype : dtype
+        Of the pixels.
+
+    Returns
+    -------
+    ndarray
+        C-contiguous; a whole number drops its axis.
+    """
+    hulls = [_hull(part, length) for part, length in zip(index, shape, strict=True)]
+    boxes = tuple(box for box, _ in hulls)
+    if all(box.stop > box.start for box in boxes):
+        pixels = read(boxes)
+    else:
+        pixels = np.empty([box.stop - box.start for box in boxes], dtype)
+    # From the last axis to the first: an axis that is dropped moves none that is still to come.
+    for axis in reversed(range(len(hulls))):
+        pixels = pixels[(*[slice(None)] * axis, hulls[axis][1])]
+    return np.asarray(pixels, order="C")
+
+
+def _hull(part: Any, length: int) -> tuple[slice, Any]:
+    """Return the span that an index of one axis lies in, and the index within that span."""
+    if isinstance(part, slice):
+        wanted = range(*part.indices(length))
+        if not wanted:
+            return slice(0, 0), slice(None)
+        low, high = sorted((wanted[0], wanted[-1]))
+        return slice(low, high + 1), slice(None, None, wanted.step)
+    places = np.asarray(part)
+    places = np.flatnonzero(places) if places.dtype == bool else np.asarray(places, np.int64)
+    if not places.size:
+        return slice(0, 0), places
+    if places.min() < -length or places.max() >= length:
+        raise IndexError(f"index {places.max()} is out of bounds for an axis of {length}")
+    places = np.where(places < 0, places + length, places)
+    low = int(places.min())
+    within = places - low
+    return slice(low, int(places.max()) + 1), within if within.ndim else int(within)

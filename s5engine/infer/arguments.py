@@ -12,6 +12,7 @@ from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tta import views
+from s5engine.ops.alignment import check_neighbours, is_reversed, on_pixels
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -55,13 +56,7 @@ def check_volume(volume: xr.DataArray) -> None:
             f"A surface volume has the dims (layer, y, x), not {dims}.",
             "Open it with open_volume, or transpose and rename.",
         )
-    for side in ("y", "x"):
-        if (np.diff(volume[side].values) != 1).any():
-            raise InvalidArgumentError(
-                f"The pixels of this volume are not neighbours along {side}: its coordinate does "
-                "not go up in steps of 1.",
-                "Cut plain boxes, and flip or thin out the ink instead.",
-            )
+    check_neighbours(volume)
     if volume.dtype != np.uint8:
         raise InvalidArgumentError(
             f"Prediction takes uint8 volumes, this one is {volume.dtype}.",
@@ -121,10 +116,10 @@ def check_windows(numbers: Sequence[int], windows: Sequence[int], count: int) ->
     for first in firsts:
         missing = [n for n in range(first, first + count) if n not in numbers]
         if missing:
-            last = [n for n in numbers if all(n + i in numbers for i in range(count))]
+            last = [n for n in sorted(numbers) if all(n + i in numbers for i in range(count))]
             raise InvalidArgumentError(
                 f"The layer window {first} needs the layers {first}…{first + count - 1}, and "
-                f"the volume has {numbers[0]}…{numbers[-1]}: {missing} are missing.",
+                f"the volume has {min(numbers)}…{max(numbers)}: {missing} are missing.",
                 f"Windows that fit: {last}." if last else "The volume has too few layers.",
             )
 
@@ -132,17 +127,22 @@ def check_windows(numbers: Sequence[int], windows: Sequence[int], count: int) ->
 def pick_layers(
     volume: xr.DataArray, windows: Sequence[int], count: int
 ) -> tuple[xr.DataArray, tuple[tuple[int, ...], ...]]:
-    """Return the volume with only the layers that windows need, and each window's positions."""
+    """Return the volume with only the layers that windows need, and each window's positions.
+
+    A window is named by its lowest layer; the network sees its layers in the volume's order.
+    """
+    is_reversed(volume)  # refuses layers in no order
     numbers = [int(n) for n in volume.layer.values]
     check_windows(numbers, windows, count)
-    needed = sorted({n for first in windows for n in range(int(first), int(first) + count)})
-    place = {number: position for position, number in enumerate(needed)}
-    at = [numbers.index(n) for n in needed]
+    needed = {n for first in windows for n in range(int(first), int(first) + count)}
+    at = [place for place, number in enumerate(numbers) if number in needed]
+    kept = [numbers[place] for place in at]
     # A slice keeps dask from copying layer by layer.
     run = at == list(range(at[0], at[0] + len(at)))
     picked = volume.isel(layer=slice(at[0], at[0] + len(at)) if run else at)
     positions = tuple(
-        tuple(place[n] for n in range(int(first), int(first) + count)) for first in windows
+        tuple(i for i, n in enumerate(kept) if int(first) <= n < int(first) + count)
+        for first in windows
     )
     return picked, positions
 
@@ -153,25 +153,11 @@ def lazy_mask(mask: Mask, volume: xr.DataArray) -> da.Array:
     import xarray as xr
 
     values: Any = mask.data if isinstance(mask, xr.DataArray) else mask
-    shape = volume.shape[1:]
-    found = tuple(getattr(values, "shape", ()))
-    if not found:
+    if not getattr(values, "shape", ()):
         raise InvalidArgumentError(
             f"A papyrus mask is a bool array (y, x), not {mask!r}.",
             "Take papyrus_mask(volume), or read_mask(path) for a PNG.",
         )
-    if found != shape:
-        raise InvalidArgumentError(
-            f"The papyrus mask is {found} px and the volume {shape} px (y, x).",
-            "Cut both to the same box.",
-        )
-    if isinstance(mask, xr.DataArray):
-        for side in ("y", "x"):
-            if side in mask.coords and int(mask[side][0]) != int(volume[side][0]):
-                raise InvalidArgumentError(
-                    f"The papyrus mask begins at {side} = {int(mask[side][0])} and the volume at "
-                    f"{int(volume[side][0])}.",
-                    "Cut both to the same box.",
-                )
+    values = on_pixels(mask, volume, "papyrus mask")
     lazy = values if isinstance(values, da.Array) else da.from_array(values, chunks=1024)
     return lazy if lazy.dtype == bool else lazy.astype(bool)

@@ -228,7 +228,7 @@ def _bytes_to_fetch(source: str | Path | LayerIndex, volume: xr.DataArray) -> in
     from s5engine.source.stack import open_stack
 
     box = (int(volume.y[0]), int(volume.y[-1]) + 1, int(volume.x[0]), int(volume.x[-1]) + 1)
-    layers = [int(n) for n in volume.layer.values]
+    layers = sorted(int(n) for n in volume.layer.values)
     with open_stack(source, layers=layers) as stack:
         return int(stack.bytes_for(box))
 

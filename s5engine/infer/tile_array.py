@@ -11,6 +11,7 @@ from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import TileAxis
 from s5engine.infer.arguments import Mask
 from s5engine.infer.tiles import STATISTICS, TileTask
+from s5engine.ops.alignment import is_reversed
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -106,6 +107,8 @@ def provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     """Return what the ink should remember of where it comes from."""
     names = ("segment", "source", "fingerprint", "contrast", "limits", "part")
     kept = {name: volume.attrs[name] for name in names if name in volume.attrs}
+    if is_reversed(volume):  # named only where it is so: other runs keep the record that they had
+        kept["reversed"] = True
     return kept | {
         "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
         "precision": model.precision, "backend": model.backend,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from s5engine.errors import InvalidArgumentError
 from s5engine.ops.contrast import apply_table
 
 if TYPE_CHECKING:
+    import dask.array as da
     import xarray as xr
 
 Limits = Literal["layer", "dtype"] | tuple[float, float]
@@ -98,15 +100,14 @@ def _pair(limits: Any) -> tuple[float, float]:
 def _limits(volume: xr.DataArray, limits: Limits) -> tuple[Any, Any]:
     """Return low and high of every layer as (layer, 1, 1) arrays, lazy where the volume is."""
     import dask.array as da
-    from dask.graph_manipulation import clone
 
     lazy = volume.chunks is not None
     if limits == "layer":
-        # A clone: were the blocks shared with the scaling, dask would hold all of them until the
-        # last one had been looked at.
-        # The seed keeps its name, which runs note as the mask's, the same in every process.
-        data = clone(volume.data, seed="limits") if lazy else volume.values
-        return data.min(axis=(1, 2), keepdims=True), data.max(axis=(1, 2), keepdims=True)
+        if lazy:
+            return _layer_limits(volume.data)
+        return volume.values.min(axis=(1, 2), keepdims=True), volume.values.max(
+            axis=(1, 2), keepdims=True
+        )
     if limits == "dtype":
         pair: tuple[float, float] = (0.0, 65_535.0)
     else:
@@ -115,3 +116,43 @@ def _limits(volume: xr.DataArray, limits: Limits) -> tuple[Any, Any]:
     if lazy:
         return da.full(shape, pair[0]), da.full(shape, pair[1])
     return np.full(shape, pair[0]), np.full(shape, pair[1])
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """A lazy array whose blocks other tasks compute for themselves, one at a time.
+
+    Were its blocks shared with the scaling, dask would hold all of them until the last one had
+    been looked at: no block is scaled before the limits are known.
+    """
+
+    data: da.Array
+
+    def limits(self, block_id: tuple[int, ...]) -> np.ndarray:
+        """Return (2, layers, 1, 1): the least and largest value of each layer of a block."""
+        block = self.data.blocks[block_id].compute(scheduler="synchronous")
+        ends = [f(axis=(1, 2), keepdims=True) for f in (block.min, block.max)]
+        return np.stack(ends)
+
+
+def _block_limits(aside: _Aside, block_id: tuple[int, ...]) -> np.ndarray:
+    return aside.limits(block_id[1:])
+
+
+def _layer_limits(data: da.Array) -> tuple[da.Array, da.Array]:
+    """Return the least and largest value of each layer, lazily, (layer, 1, 1)."""
+    import dask.array as da
+    from dask import delayed
+
+    # Named after the pixels: runs note such names, which must be the same in every process.
+    aside = delayed(_Aside(data), name=f"aside-{data.name}", traverse=False)
+    layers, rows, columns = data.chunks
+    ends = da.map_blocks(
+        _block_limits,
+        aside=aside,
+        name=f"limits-{data.name}",
+        chunks=((2,), layers, (1,) * len(rows), (1,) * len(columns)),
+        dtype=data.dtype,
+        meta=np.empty((0,) * 4, data.dtype),
+    )
+    return ends[0].min(axis=(1, 2), keepdims=True), ends[1].max(axis=(1, 2), keepdims=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s5engine.geometry import PART_WIDTH, part_columns
+from s5engine.ops.alignment import check_neighbours
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,10 +34,11 @@ def parts(
     Raises
     ------
     InvalidArgumentError
-        If the width or the offset do not fit.
+        If the width or the offset do not fit, or the columns are not neighbours.
     """
     if not volume.sizes["x"]:
         return {}
+    check_neighbours(volume)
     start, stop = int(volume.x[0]), int(volume.x[-1]) + 1
     result = {}
     for number, (x0, x1) in part_columns(stop, width, first_offset).items():

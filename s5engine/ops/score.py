@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.ops.alignment import on_pixels
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -136,7 +137,13 @@ def _best_above(
 
 def _same_shape(ink: Any, truth: Any, within: Any) -> tuple[Any, Any, Any]:
     """Return the bare arrays, if they lie on the same pixels."""
-    arrays = [getattr(a, "data", a) if hasattr(a, "dims") else a for a in (ink, truth, within)]
+    if hasattr(ink, "dims") and {"y", "x"} == set(ink.dims):
+        ink = ink.transpose("y", "x")
+        named = {"truth": truth, "within": within}
+        for what, array in named.items():
+            if hasattr(array, "dims"):
+                on_pixels(array, ink, what)
+    arrays = [_bare(array) for array in (ink, truth, within)]
     shapes = {tuple(a.shape) for a in arrays if a is not None}
     if len(shapes) > 1 or any(len(shape) != 2 for shape in shapes):
         raise InvalidArgumentError(
@@ -144,3 +151,10 @@ def _same_shape(ink: Any, truth: Any, within: Any) -> tuple[Any, Any, Any]:
             "Cut both to the same box, and choose one window or the mean over them.",
         )
     return arrays[0], arrays[1], arrays[2]
+
+
+def _bare(array: Any) -> Any:
+    """Return the values of an array, those of a DataArray with y before x."""
+    if not hasattr(array, "dims"):
+        return array
+    return (array.transpose("y", "x") if set(array.dims) == {"y", "x"} else array).data

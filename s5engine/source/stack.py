@@ -13,6 +13,7 @@ from typing import Any, Self
 from s5engine.budget import parse_bytes
 from s5engine.errors import InvalidArgumentError, SourceError
 from s5engine.geometry import Box, as_box
+from s5engine.ops.alignment import check_ascending
 from s5engine.source.address import StorageOptions
 from s5engine.source.band import BATCH, Band
 from s5engine.source.decode import Pixels
@@ -276,15 +277,16 @@ def open_stack(
         If a layer cannot be read, is cut off or not a gray 8- or 16-bit image, or the layers differ
         in size or type.
     InvalidArgumentError
-        If ``layers`` names one that is not there.
+        If ``layers`` names one that is not there, or a sequence of them does not ascend.
     """
     if isinstance(source, LayerIndex):
         index = source
         storage_options = index.storage_options if storage_options is None else storage_options
     else:
         index = list_layers(source, storage_options=storage_options, retry=retry)
-    numbers = sorted(index) if layers is None else sorted(int(n) for n in layers)
+    numbers = sorted(index if layers is None else map(int, layers))
     _check_numbers(numbers, index, index.segment)
+    check_ascending(numbers if layers is None else layers)
     transport = Transport(storage_options, retry)
     opened: list[Layer] = []
     try:

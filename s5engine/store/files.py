@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from s5engine.errors import InvalidArgumentError, MissingExtraError, StoreError
-from s5engine.geometry import Box
+from s5engine.geometry import take
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,7 +150,16 @@ class LayerArray:
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return "s5engine-layers", str(self._source), self.layers, self.shape, str(self.fingerprint)
 
-    def __getitem__(self, index: tuple[slice, slice, slice]) -> np.ndarray:
+    def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
+        """Return what numpy would of slices, whole numbers and lists."""
+        # Layers are files: those in between are not read.
+        layers, places = np.unique(np.arange(self.shape[0])[index[0]], return_inverse=True)
+        numbers = [self.layers[layer] for layer in layers]
+        wanted = (int(places) if places.ndim == 0 else places, *index[1:])
+        shape = (len(numbers), *self.shape[1:])
+        return take(partial(self._box, numbers), shape, wanted, self.dtype)
+
+    def _box(self, numbers: list[int], box: tuple[slice, ...]) -> np.ndarray:
         if self._stack is None:
             from s5engine.source.stack import open_stack
 
@@ -157,10 +167,10 @@ class LayerArray:
         stack = self._stack
         if stack is None:
             raise StoreError(f"The layers of {self._source} were closed while they were read.")
-        spans = [part.indices(length) for part, length in zip(index, self.shape, strict=True)]
-        (l0, l1, step), (y0, y1, y_step), (x0, x1, x_step) = spans
-        data = stack.read(Box(y0, y1, x0, x1), layers=self.layers[l0:l1:step])
-        return data[:, ::y_step, ::x_step]
+        layers, rows, columns = box
+        return stack.read(
+            (rows.start, rows.stop, columns.start, columns.stop), layers=numbers[layers]
+        )
 
 
 def band_rows(layers: int, height: int, width: int, itemsize: int, row_step: int) -> int:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import StoreError
+from s5engine.geometry import take
 from s5engine.store.shards import EMPTY, Chunk, ChunkFiles
 
 if TYPE_CHECKING:
@@ -72,16 +73,13 @@ class ShardFiles:
         return len(self.shape)
 
     def __getitem__(self, place: tuple[Any, ...]) -> Pixels:
-        """Return what numpy would: dask hands on slices with steps, numbers and lists as well."""
-        boxes, within = zip(
-            *(_hull(part, length) for part, length in zip(place, self.shape, strict=True)),
-            strict=True,
-        )
-        layers, rows, columns = boxes
+        """Return what numpy would of slices, whole numbers and lists."""
+        return take(self._box, self.shape, place, self.dtype)
+
+    def _box(self, box: tuple[slice, ...]) -> Pixels:
+        layers, rows, columns = box
         pixels = self.read(rows, columns)
-        if layers != slice(0, self.shape[0]):
-            pixels = pixels[layers]
-        return np.asarray(pixels[within], order="C")
+        return pixels if layers == slice(0, self.shape[0]) else pixels[layers]
 
     def writer(self) -> ChunkFiles:
         """Return what writes whole shards of the same array."""
@@ -201,22 +199,3 @@ def _is_like_ours(array: zarr.Array[Any]) -> bool:
 def _touched(start: int, stop: int, side: int) -> range:
     """Return which pieces of ``side`` px the pixels ``start``…``stop`` lie in."""
     return range(start // side, -(-stop // side))
-
-
-def _hull(part: Any, length: int) -> tuple[slice, Any]:
-    """Return the span that an index of one axis lies in, and the index within that span."""
-    if not isinstance(part, slice):
-        wanted = np.asarray(part)
-        if wanted.dtype == bool:
-            wanted = np.flatnonzero(wanted)
-        wanted = np.where(wanted < 0, wanted + length, wanted)
-        if not wanted.size:
-            return slice(0, 0), wanted.astype(np.intp)
-        low = int(wanted.min())
-        return slice(low, int(wanted.max()) + 1), wanted - low if wanted.ndim else int(wanted) - low
-    wanted_range = range(*part.indices(length))
-    if not wanted_range:
-        return slice(0, 0), slice(None)
-    low, high = sorted((wanted_range[0], wanted_range[-1]))
-    step = wanted_range.step
-    return slice(low, high + 1), slice(None) if step == 1 else slice(None, None, step)

@@ -13,6 +13,7 @@ from s5engine import console
 from s5engine.budget import resolve_budget, share_arena
 from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
+from s5engine.ops.alignment import check_ascending
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
 from s5engine.store.cut_bands import unwritable
@@ -168,6 +169,7 @@ def _reader(
             raise InvalidArgumentError(
                 f"The volume has no layers {missing}; it has {source['layer'].values.tolist()}."
             )
+        check_ascending(source["layer"].values if layers is None else layers)
         volume = VolumeBands(source if layers is None else source.sel(layer=list(layers)))
         box = volume.box
         return volume, (box.y0, box.y1), (box.x0, box.x1)
