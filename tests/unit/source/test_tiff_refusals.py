@@ -126,7 +126,7 @@ def test_layers_that_differ_are_refused_in_one_error(tmp_path):
     said = str(caught.value)
     assert "20 × 30 px uint8: 0.tif, 1.tif; 20 × 31 px uint8: 2.tif" in said
     assert "20 × 30 px uint16: 3.tif" in said
-    with open_stack(tmp_path, layers=[1, 0]) as stack:
+    with open_stack(tmp_path, layers=[0, 1]) as stack:
         assert stack.layers == (0, 1)
 
 
