@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.files import is_remote, open_zarr_node
 from s5engine.store.halve import centres
 from s5engine.store.levels import INK, INK_LEVELS, LEVEL_BLOCK
@@ -75,7 +76,11 @@ def open_pyramid(
     for level in coarser:
         array = node.get(level.path)
         if isinstance(array, zarr.Array):
-            levels.append(_open_level(full, array, names, first.scale, level.scale))
+            if not partial:
+                array = check_chunks(array, f"{place}/{level.path}")
+            levels.append(
+                _open_level(full, array, names, first.scale, level.scale, partial=partial)
+            )
     return levels
 
 
@@ -110,6 +115,8 @@ def _open_level(
     names: Sequence[str],
     base_scale: Sequence[float],
     scale: Sequence[float],
+    *,
+    partial: bool,
 ) -> xr.DataArray:
     """Return a coarser level with the places of its pixels."""
     import dask.array as da
@@ -118,7 +125,7 @@ def _open_level(
     if full.dims[0] == "window":
         data = da.from_array(array, chunks=(1, LEVEL_BLOCK, LEVEL_BLOCK), inline_array=True)
     else:
-        data = lazy_layers(array, names)
+        data = lazy_layers(array, names, partial=partial)
     coords, ratios = {}, []
     for axis, (dim, letter) in enumerate(zip(full.dims, "zyx", strict=True)):
         lowered = [name.lower() for name in names]

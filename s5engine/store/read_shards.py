@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from s5engine.errors import StoreError
 from s5engine.geometry import take
+from s5engine.store.careful_store import check_absent, damaged
+from s5engine.store.chunk_codecs import check_claims
 from s5engine.store.shards import EMPTY, Chunk, ChunkFiles
 
 if TYPE_CHECKING:
@@ -114,24 +115,20 @@ class ShardFiles:
         """Copy what a shard has of the box ``out``, which begins at pixel ``first``."""
         path = self.folder / f"c/0/{row}/{column}"
         try:
-            file = os.open(path, os.O_RDONLY)
+            with path.open("rb") as file:
+                corner = row * self.shard[1], column * self.shard[2]
+                self._copy(file.fileno(), corner, first, out)
         except FileNotFoundError:
-            return  # all of it is 0
-        try:
-            self._copy(file, path, (row * self.shard[1], column * self.shard[2]), first, out)
-        except (RuntimeError, ValueError, struct.error) as error:  # imagecodecs' are the first
-            raise StoreError(
-                f"The shard {path} is damaged: {error}.", "Make the store again."
-            ) from error
-        finally:
-            os.close(file)
+            check_absent(path)  # all of it is 0
+        except (OSError, RuntimeError, ValueError) as error:  # imagecodecs' are RuntimeErrors
+            raise damaged(path, error) from error
 
     def _copy(
-        self, file: int, path: Path, corner: tuple[int, int], first: tuple[int, int], out: Pixels
+        self, file: int, corner: tuple[int, int], first: tuple[int, int], out: Pixels
     ) -> None:
         import imagecodecs
 
-        index = self._index(file)
+        index, end = self._index(file), os.fstat(file).st_size
         buffer = np.empty(self.chunk, self.dtype)
         decoded: Any = buffer.reshape(-1).view(np.uint8)
         spans = []
@@ -141,9 +138,12 @@ class ShardFiles:
             spans.append(_touched(max(start, 0), stop, self.chunk[axis]))
         for layer, row, column in itertools.product(range(len(index)), *spans):
             offset, size = (int(n) for n in index[layer, row, column])
-            if offset == EMPTY:
+            if offset == size == EMPTY:
                 continue
+            if offset + size > end:
+                raise ValueError(f"its index points to byte {offset + size} of {end}")
             data = os.pread(file, size, offset)
+            check_claims("blosc", data, decoded.nbytes)
             imagecodecs.blosc_decode(data, out=decoded)
             top = corner[0] + row * self.chunk[1] - first[0]
             left = corner[1] + column * self.chunk[2] - first[1]
@@ -165,6 +165,8 @@ class ShardFiles:
         size = 16 * int(np.prod(counts))
         end = os.fstat(file).st_size
         data = os.pread(file, size + _CHECKSUM, max(0, end - size - _CHECKSUM))
+        if len(data) < size + _CHECKSUM:
+            raise ValueError(f"its {end} bytes are fewer than its index")
         (told,) = struct.unpack("<I", data[size:])
         if told != google_crc32c.value(data[:size]):
             raise ValueError("the checksum of its index is wrong")

@@ -38,6 +38,11 @@ class PatientStore(WrapperStore[FsspecStore]):
         super().__init__(store)
         self._policy = policy or POLICY
 
+    @property
+    def address(self) -> str:
+        """Where the store lies."""
+        return str(self._store.path)
+
     def _with_store(self, store: FsspecStore) -> PatientStore:
         return type(self)(store, self._policy)
 

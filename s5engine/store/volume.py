@@ -11,8 +11,10 @@ import numpy as np
 from s5engine.budget import share_arena
 from s5engine.errors import StoreError
 from s5engine.store import parts_tree
+from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
 from s5engine.store.read_shards import ShardFiles
+from s5engine.store.stored_array import StoredArray
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -44,7 +46,8 @@ def open_volume(
     storage_options : mapping, optional
         Passed to fsspec for an address.
     partial : bool
-        Open an unfinished store as well; what has not been written yet reads as 0.
+        Open an unfinished store as well, and an array none of whose chunks is there; what has not
+        been written yet reads as 0.
 
     Returns
     -------
@@ -58,7 +61,8 @@ def open_volume(
     Raises
     ------
     StoreError
-        If nothing is there, it is unfinished, or it is not a volume of whole or real numbers.
+        If nothing is there, it is unfinished, it is not a volume of uint8 or uint16, or none of
+        its chunks is where its metadata say. A damaged chunk is told when it is read.
     """
     from s5engine.store.files import open_layers, open_zarr_node
 
@@ -102,7 +106,8 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     else:
         array = node
     _check_pixels(array, where)
-    return _as_volume(array, names, record, where)
+    array = array if partial else check_chunks(array, where)
+    return _as_volume(array, names, record, where, partial=partial)
 
 
 def _full_resolution(
@@ -141,10 +146,11 @@ def _check_pixels(array: zarr.Array[Any], where: str) -> None:
 
 
 def _as_volume(
-    array: zarr.Array[Any], names: Sequence[str], record: VolumeRecord | None, where: str
-) -> xr.DataArray:
+    array: zarr.Array[Any], names: Sequence[str], record: VolumeRecord | None, where: str, *,
+    partial: bool,
+) -> xr.DataArray:  # fmt: skip
     """Wrap the array lazily and name its axes."""
-    data = lazy_layers(array, names)
+    data = lazy_layers(array, names, partial=partial)
     if record is None:
         return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
     y0, _, x0, _ = record.box
@@ -154,8 +160,11 @@ def _as_volume(
     return volume.assign_attrs(fingerprint=record.fingerprint)
 
 
-def lazy_layers(array: zarr.Array[Any], names: Sequence[str]) -> da.Array:
-    """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units."""
+def lazy_layers(array: zarr.Array[Any], names: Sequence[str], *, partial: bool = False) -> da.Array:
+    """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units.
+
+    With ``partial`` all of its chunks may be missing.
+    """
     import dask.array as da
 
     kept = _squeezed(array.shape)
@@ -171,7 +180,7 @@ def lazy_layers(array: zarr.Array[Any], names: Sequence[str]) -> da.Array:
     )
     for axis, length in zip(order, blocks, strict=True):
         whole[kept[axis]] = length
-    stored: Any = ShardFiles.of(array) or array
+    stored: Any = ShardFiles.of(array) or StoredArray(array, partial=partial)
     data = da.from_array(stored, chunks=tuple(whole), inline_array=True)
     gone = tuple(axis for axis in range(array.ndim) if axis not in kept)
     data = data.squeeze(axis=gone) if gone else data
