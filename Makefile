@@ -1,14 +1,17 @@
-# `make demo` and `make test` are all that a newcomer needs: both make .venv from the lock file.
+# `make demo` and `make test` are all that a newcomer needs: both make .venv from a lock file, the
+# demo's with nothing that only tests and benchmarks need.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SMALL := $(VENV)/.demo
 # Two processes of tests; those of one file stay together, as they share what they set up.
 TWO := -n 2 --dist loadfile
 
-.PHONY: demo test test-all lint types bench bench-report lock clean
+.PHONY: demo test test-all test-seeds lint types bench bench-report lock clean
 
-demo: $(READY)
+# What the tests have installed serves the demo as well.
+demo: $(if $(wildcard $(READY)),$(READY),$(SMALL))
 	$(BIN)/s5 demo --out out/demo
 
 test: $(READY)
@@ -16,6 +19,13 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/pytest -q $(TWO)
+
+# Nothing may hang on Python's hash seed: five drawn ones, each printed, so that it can be had again.
+test-seeds: $(READY)
+	for seed in $$($(BIN)/python -c 'import secrets; print(*(secrets.randbelow(2**32) for _ in range(5)))'); do \
+		echo "PYTHONHASHSEED=$$seed"; \
+		PYTHONHASHSEED=$$seed $(BIN)/pytest -q $(TWO) -m "not slow" || exit 1; \
+	done
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -34,19 +44,26 @@ bench: $(READY)
 bench-report: $(READY)
 	$(BIN)/python -m benchmarks.report
 
+$(READY): LOCK := requirements.lock
+$(SMALL): LOCK := requirements-demo.lock
 $(READY): requirements.lock pyproject.toml
+$(SMALL): requirements-demo.lock pyproject.toml
+$(READY) $(SMALL):
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "s5engine needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-# Resolve the dependencies anew (needs pip-tools); torch's version is pinned in lock.in.
+# Resolve the dependencies anew (needs pip-tools); torch's version is pinned in lock.in. The demo's
+# versions are those of the tests.
+COMPILE := $(PYTHON) -m piptools compile --quiet --strip-extras --no-emit-index-url \
+	--no-emit-trusted-host --no-emit-find-links --no-emit-options
 lock:
-	$(PYTHON) -m piptools compile --quiet --extra dev --strip-extras --no-emit-index-url \
-		--no-emit-trusted-host --no-emit-find-links --no-emit-options --constraint lock.in \
-		--output-file requirements.lock pyproject.toml
-	sed -i.bak 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock && rm requirements.lock.bak
+	$(COMPILE) --extra dev --constraint lock.in --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file requirements-demo.lock pyproject.toml
+	sed -i.bak 's/^\(torch==[0-9.]*\)+.*/\1/' requirements.lock requirements-demo.lock
+	rm requirements.lock.bak requirements-demo.lock.bak
 
 clean:
 	rm -rf $(VENV) out
