@@ -27,6 +27,7 @@ from s5engine.cli_options import (
 )
 from s5engine.cli_plan import planning_group
 from s5engine.cli_training import relabel, tiles, train
+from s5engine.console import now
 from s5engine.errors import InvalidArgumentError, S5Error
 
 app = typer.Typer(
@@ -62,6 +63,7 @@ def main() -> None:
 def demo(out: Out = Path("out/demo"), budget: Budget = None) -> None:
     """Run the whole line on a synthetic segment served on this machine, and show it."""
     typer.echo(_pipeline("demo").demo(out, budget=budget))
+    now("s5", "view", out / "run", out / "volume.zarr")
 
 
 @app.command()
@@ -94,6 +96,7 @@ def title(
         precision=precision,
     )  # fmt: skip
     typer.echo(picture)
+    now("s5", "view", out / "run", out / "volume.zarr")
 
 
 @app.command()
@@ -150,6 +153,7 @@ def fetch(
         budget=budget, zarr_format=2 if zarr_format == "2" else 3, pyramid=not no_pyramid,
     )  # fmt: skip
     typer.echo(store)
+    now("s5", "view", store)
 
 
 @app.command()
@@ -167,6 +171,7 @@ def pyramid(
 
     for level in s5.write_pyramid(store, budget=budget, resume=not fresh):
         typer.echo(f"1:{level.attrs['reduction']} {' × '.join(map(str, level.shape))}")
+    now("s5", "view", store)
 
 
 @app.command()
@@ -193,6 +198,8 @@ def split(
     folders = s5.split(cut_from, out, **asked, resume=not fresh)
     for folder in folders.values():
         typer.echo(folder)
+    if folders:
+        now("s5", "view", Path(next(iter(folders.values()))).parent)
 
 
 @app.command()
@@ -238,6 +245,7 @@ def infer(
     )  # fmt: skip
     ink = s5.predict_ink(contrasted, model, **asked)
     typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
+    now("s5", "view", out, volume)
 
 
 app.command()(train)
@@ -267,6 +275,7 @@ def composite(
         flip=flip, invert=invert, reduce=reduce,
     )  # fmt: skip
     typer.echo(s5.write_picture(picture, out))
+    now("s5", "view", run)
 
 
 app.command()(relabel)

@@ -9,6 +9,7 @@ import typer
 
 from s5engine.cli_arguments import address_of, numbers
 from s5engine.cli_options import Budget, Device, Fresh, Out, in_threads, scheduled
+from s5engine.console import now
 
 
 @in_threads
@@ -43,6 +44,7 @@ def train(
         settings=None if settings is None else read_train_settings(settings), **chosen,
     )  # fmt: skip
     typer.echo(best)
+    now("s5", "infer", "VOLUME", "--checkpoint", best, "--windows", "FIRST")
 
 
 @scheduled
@@ -69,6 +71,7 @@ def tiles(
         layers=numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
     )  # fmt: skip
     typer.echo(made.store)
+    now("s5", "train", made.store)
 
 
 @scheduled
@@ -99,3 +102,7 @@ def relabel(
     )  # fmt: skip
     for path in (report.label, report.ignore, report.changes, report.record, *report.backups):
         typer.echo(path)
+    if out.absolute().name == part.absolute().name:  # the viewer finds a part's files by its name
+        now("s5", "view", run, "--labels", part.parent, "--proposal", out.parent)
+    else:
+        now("s5", "view", run)

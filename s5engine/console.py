@@ -5,66 +5,145 @@ Everything goes to standard error, so that standard output stays free for result
 
 from __future__ import annotations
 
+import shlex
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 #: Seconds between two plain lines of the same work.
 LINE_INTERVAL = 5.0
+#: Seconds of silence after which a line says that the work goes on.
+SILENCE = 60.0
 
 
 class Meter(Protocol):
     """Counts finished units of work; safe to call from several threads."""
+
+    @property
+    def done(self) -> float:
+        """Units that are done, those of an earlier time included."""
 
     def advance(self, units: float = 1) -> None:
         """Count ``units`` more as done."""
 
 
 class _Silent:
+    done = 0.0
+
     def advance(self, units: float = 1) -> None:
         """Count nothing."""
 
 
-class _Lines:
-    def __init__(self, what: str, total: float, unit: str, done: float) -> None:
-        self._what, self._total, self._unit = what, total, unit
-        self._done = self._resumed = done
+class Pace:
+    """How far work is and how long the rest will take; safe to use from several threads.
+
+    Parameters
+    ----------
+    what, unit : str
+        What is at work, and what is counted, plural.
+    total, done : float
+        Units in all, and those that were finished before.
+    """
+
+    def __init__(self, what: str, total: float, unit: str, done: float = 0) -> None:
+        self.what, self.total, self.unit = what, total, unit
+        self.done = self._resumed = done
         self._started = time.monotonic()
-        self._next = self._started + LINE_INTERVAL
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def advance(self, units: float = 1) -> None:
-        """Count ``units``; print a line when the last one is some seconds old."""
-        with self._lock:
-            self._done += units
-            now = time.monotonic()
-            if now < self._next:
-                return
+        """Count ``units``; what is done twice, after a failure, is not counted beyond the total."""
+        self.done = min(self.done + units, self.total)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the work began here."""
+        return time.monotonic() - self._started
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest takes at the mean pace since then; None before the first unit."""
+        fresh = self.done - self._resumed
+        return self.elapsed * (self.total - self.done) / fresh if fresh > 0 else None
+
+    def times(self) -> str:
+        """Return the time gone and, as soon as one unit is done, the time left."""
+        left = self.left
+        gone = f"{clock(self.elapsed)} gone"
+        return gone if left is None else f"{gone}, about {clock(left)} left"
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.done:,.12g} of {self.total:,.12g} {self.unit}, {self.times()}"
+
+
+class _Lines:
+    """Prints where the work is when the last line is some seconds old, and in long silences."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._next = time.monotonic() + LINE_INTERVAL
+        self._over = threading.Event()
+        threading.Thread(target=self._break_silence, name="s5-progress", daemon=True).start()
+
+    @property
+    def done(self) -> float:
+        return self._pace.done
+
+    def advance(self, units: float = 1) -> None:
+        with self._pace.lock:
+            self._pace.advance(units)
+            self._say_if_due(time.monotonic())
+
+    def close(self) -> None:
+        self._over.set()
+
+    def _say_if_due(self, now: float) -> None:
+        if now >= self._next:
             self._next = now + LINE_INTERVAL
-            elapsed = now - self._started
-            left = elapsed * (self._total - self._done) / (self._done - self._resumed)
-        say(
-            f"{self._what}: {self._done:g} of {self._total:g} {self._unit}, "
-            f"{elapsed:.0f} s gone, about {left:.0f} s left"
-        )
+            say(str(self._pace))
+
+    def _break_silence(self) -> None:
+        while not self._over.wait(LINE_INTERVAL):
+            with self._pace.lock:
+                self._say_if_due(time.monotonic() + LINE_INTERVAL - SILENCE)
 
 
 class _Bar:
-    def __init__(self, advance: Callable[[float], None]) -> None:
-        self._advance = advance
+    def __init__(self, pace: Pace, show: Callable[[float], None]) -> None:
+        self._pace, self._show = pace, show
+
+    @property
+    def done(self) -> float:
+        return self._pace.done
 
     def advance(self, units: float = 1) -> None:
         """Move the bar."""
-        self._advance(units)
+        with self._pace.lock:
+            self._pace.advance(units)
+            self._show(self._pace.done)
 
 
 def say(message: str) -> None:
     """Print one plain line for the person at the keyboard."""
     print(message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def now(*words: str | Path) -> None:
+    """Say which command looks at, or goes on with, what was just made."""
+    say(f"now: {shlex.join(map(str, words))}")
+
+
+def clock(seconds: float) -> str:
+    """Return a time as people read it off a clock: ``8 s``, ``12:05``, ``3:00:09``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 def table(rows: Mapping[str, str]) -> str:
@@ -105,27 +184,35 @@ def progress(
     if not enabled:
         yield _Silent()
         return
+    pace = Pace(what, total, unit, done)
     if not sys.stderr.isatty():
         left = total - done
         units = unit.removesuffix("s") if left == 1 else unit
-        say(f"{what}: {left:g} {units} to do" + (f", {done:g} done before" if done else ""))
-        yield _Lines(what, total, unit, done)
+        say(f"{what}: {left:,g} {units} to do" + (f", {done:,g} done before" if done else ""))
+        lines = _Lines(pace)
+        try:
+            yield lines
+        finally:
+            lines.close()
         return
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Times(ProgressColumn):
+        """Rich's own estimate needs several units within half a minute: ours may take longer."""
+
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            return Text(pace.times())
 
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TimeRemainingColumn(),
+        TextColumn("{task.completed:,.12g} of {task.total:,.12g} {task.fields[unit]}"),
+        Times(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield _Bar(partial(bar.advance, bar.add_task(what, total=total, completed=int(done))))
+        task = bar.add_task(what, total=total, completed=int(done), unit=unit)
+        yield _Bar(pace, lambda units: bar.update(task, completed=units))

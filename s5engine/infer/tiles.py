@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,27 @@ class TileTask:
     def map_size(self) -> int:
         """Side of a tile's prediction, P / 4."""
         return int(self.model.tile // self.model.reduction)
+
+
+_COUNTERS: list[Callable[[int], None]] = []
+
+
+@contextmanager
+def counting(count: Callable[[int], None]) -> Iterator[None]:
+    """Tell ``count`` how many tiles were answered or skipped in this process, batch by batch.
+
+    One network at work answers for seconds, and a block of its tiles for minutes.
+    """
+    _COUNTERS.append(count)
+    try:
+        yield
+    finally:
+        _COUNTERS.remove(count)
+
+
+def _told(tiles: int) -> None:
+    for count in tuple(_COUNTERS):
+        count(tiles)
 
 
 def owned(axis: TileAxis, step: int, index: int, count: int) -> slice:
@@ -142,6 +164,7 @@ def predict_block(
     size = task.map_size
     kept = (len(STATISTICS),) if spread else ()
     result = np.full((len(task.windows), len(ys), len(xs), size, size, *kept), np.nan, np.float32)
+    _told(len(task.windows) * int((~active).sum()))
     if not active.any():
         return result
 
@@ -150,6 +173,7 @@ def predict_block(
             check_stopped(before)
             _check_finite(maps, indices, task, (owned_y, owned_x))
             result[tuple(np.transpose(indices))] = maps
+            _told(len(indices))
 
     run_on(str(task.model.device), run)
     return result

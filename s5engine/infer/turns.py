@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from s5engine.budget import give_back
-from s5engine.console import Meter
+from s5engine.console import Meter, say
 from s5engine.console import progress as show_progress
 from s5engine.infer.culling import Index
 from s5engine.infer.execute import group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
 from s5engine.infer.surgery import down_columns, needed_tiles, read_name, replace_tiles
+from s5engine.infer.tiles import counting
+from s5engine.store.band_tasks import current_client
 from s5engine.store.reduce_blocks import reduce_blocks
 
 if TYPE_CHECKING:
@@ -58,6 +61,7 @@ class Turns:
     ) -> None:  # fmt: skip
         self.seconds = {"predict": 0.0, "blend": 0.0}
         self._predict: BlockWriter | None = None
+        self._tile_chunks = ((), (), ()) if tiles is None else tiles.data.chunks[:3]
         if tiles is not None:
             stored = create_tiles(tiles, folder / "tiles.zarr", dtype)
             device = tiles.attrs.get("device")
@@ -89,19 +93,30 @@ class Turns:
         """Do all of it."""
         todo = [tile for tile in self._tiles if not self._is_predicted(tile)]
         if todo and self._predict is not None:
-            done = len(self._tiles) - len(todo)
-            with show_progress("predict", len(self._tiles), "blocks", done=done,
-                               enabled=progress) as meter:  # fmt: skip
-                for turn in self._turns(todo):
-                    self._predict_and_blend(self._predict, turn, meter)
+            total = sum(map(self._count, self._tiles))
+            done = total - sum(map(self._count, todo))
+            # Workers of other processes tell of whole blocks alone.
+            here = current_client() is None
+            with show_progress("predict", total, "tiles", done=done, enabled=progress) as meter:
+                try:
+                    with counting(meter.advance) if here else nullcontext():
+                        for turn in self._turns(todo):
+                            self._predict_and_blend(self._predict, turn, None if here else meter)
+                except KeyboardInterrupt:
+                    kept = sum(map(self._count, filter(self._is_predicted, self._tiles)))
+                    if progress and (lost := int(meter.done) - kept) > 0:
+                        say(f"predict: {lost:,} tiles of blocks that were not finished are lost")
+                    raise
         left = list(self._waiting)
         with show_progress("blend", self._blocks, "blocks", done=self._blocks - len(left),
                            enabled=progress and bool(left)) as meter:  # fmt: skip
             self._blend_blocks(left, meter)
 
-    def _predict_and_blend(self, writer: BlockWriter, turn: Sequence[Index], meter: Meter) -> None:
+    def _predict_and_blend(
+        self, writer: BlockWriter, turn: Sequence[Index], meter: Meter | None
+    ) -> None:
         started = time.monotonic()
-        writer.write(turn, lambda _: meter.advance())
+        writer.write(turn, lambda block: meter.advance(self._count(block)) if meter else None)
         self.seconds["predict"] += time.monotonic() - started
         for missing in self._waiting.values():
             missing.difference_update(turn)
@@ -125,6 +140,11 @@ class Turns:
             self._fresh.clear()
             self._reduced = time.monotonic()
         self.seconds["blend"] += time.monotonic() - started
+
+    def _count(self, block: Index) -> int:
+        """Return how many tiles a block of predictions has, those of all layer windows."""
+        windows, rows, columns = self._tile_chunks
+        return int(sum(windows) * rows[block[1]] * columns[block[2]])
 
     def _place(self, axis: int, index: int) -> slice:
         """Return the pixels of a block along an axis."""

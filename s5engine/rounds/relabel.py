@@ -154,7 +154,7 @@ def _write(work: _Work, made: Path, progress: bool) -> dict[str, int]:
     with (
         (made / LABEL).open("wb") as label_file,
         (made / IGNORE).open("wb") as ignore_file,
-        show_progress("relabel", len(bands), "bands", enabled=progress) as meter,
+        show_progress("relabel", shape[0], "rows", enabled=progress) as meter,
     ):
         pictures = GrayPng(label_file, shape), GrayPng(ignore_file, shape)
         for rows in bands:
@@ -163,7 +163,7 @@ def _write(work: _Work, made: Path, progress: bool) -> dict[str, int]:
             new = _band(work, rows, drawn, near, changes, counts)
             for picture, mask in zip(pictures, new, strict=True):
                 picture.append(mask.astype(np.uint8) * np.uint8(255))
-            meter.advance()
+            meter.advance(rows.stop - rows.start)
         for picture in pictures:
             picture.finish()
     for file in files:

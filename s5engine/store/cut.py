@@ -159,13 +159,15 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
         functools.partial(cutting.cut_on, workers, journal.attempt()) if workers else cutting.cut
     )
     with (
-        console.progress("split", len(bands), "bands", enabled=progress) as meter,
+        console.progress(
+            "split", sum(y1 - y0 for y0, y1 in bands), "rows", enabled=progress
+        ) as meter,
         closing(cut_bands(job.reader, bands)) as done,
     ):
-        for _, y1 in done:
+        for y0, y1 in done:
             for token in tokens:
                 journal.finish(unit_of(token, y1))
-            meter.advance()
+            meter.advance(y1 - y0)
     for file in files:
         file.finish()
 

@@ -202,11 +202,11 @@ def _fill(
             create_store(path, record)
         remove_strays(path)
         todo = [band for band in plan.bands if _unit(band) not in journal]
-        done = len(plan.bands) - len(todo)
+        rows = [sum(y1 - y0 for y0, y1 in bands) for bands in (plan.bands, todo)]
         where = stack, level_files(path, record), box, plan, todo
         with (
             console.progress(
-                "ingest", len(plan.bands), "bands", done=done, enabled=progress
+                "ingest", rows[0], "rows", done=rows[0] - rows[1], enabled=progress
             ) as meter,
             closing(
                 write_bands_on(workers, journal.attempt(), *where)
@@ -216,7 +216,7 @@ def _fill(
         ):
             for band in written:
                 journal.finish(_unit(band))
-                meter.advance()
+                meter.advance(band[1] - band[0])
         mark_complete(path)
         journal.remove()
 

@@ -271,7 +271,7 @@ def test_lines_say_what_is_done_and_where(
     s5.write_run(lazy_ink(model), tmp_path)
     lines = capsys.readouterr().err
     assert "predict: on cpu, float32" in lines
-    assert "blocks to do" in lines
+    assert "tiles to do" in lines
     assert f"run: {tmp_path}" in lines
 
 
