@@ -15,10 +15,11 @@ def volume_lines(volume: str) -> Iterator[Line]:
 
     levels = s5.open_pyramid(volume)
     opened = levels[0]
-    layers = opened.layer.values
+    kind = str(opened.dims[0])
+    depths = opened[kind].values
     yield "segment", opened.attrs.get("segment")
     yield "source", opened.attrs.get("source")
-    yield "layers", f"{len(layers)}: {layers[0]}…{layers[-1]}"
+    yield f"{kind}s", f"{len(depths)}: {depths[0]}…{depths[-1]}"
     for side in ("y", "x"):
         places = opened[side].values
         yield side, f"{int(places[0])}…{int(places[-1])} ({len(places)} px)"
@@ -26,7 +27,8 @@ def volume_lines(volume: str) -> Iterator[Line]:
     yield "blocks", f"{opened.data.npartitions} of {opened.data.chunksize}"
     yield "pyramid", _levels(levels)
     yield "contrast", opened.attrs.get("contrast") or "none"
-    yield "parts", ", ".join(str(n) for n in s5.parts(opened))
+    if kind == "layer":
+        yield "parts", ", ".join(str(n) for n in s5.parts(opened))
 
 
 def run_lines(folder: str) -> Iterator[Line]:

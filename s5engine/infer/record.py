@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from s5engine.errors import StoreError
+from s5engine.foreign import brief, mapping, read_json, reading, text, whole, wholes
 
 #: Packages whose versions can change a result.
 _PACKAGES = ("s5engine", "torch", "numpy", "dask", "zarr", "xarray", "imagecodecs",
@@ -46,16 +47,28 @@ def read_record(directory: Path) -> dict[str, Any]:
     """
     path = directory / RECORD_NAME
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path, "Write the run again.")
     except FileNotFoundError:
         raise StoreError(
             f"{directory} holds no run: it has no {RECORD_NAME}.",
             "Name the folder that write_run or `s5 infer` wrote.",
         ) from None
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be read: {error.strerror}.", "Name the folder of a run."
-        ) from error
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}.", "Write the run again.") from error
+    with reading(path, "Write the run again."):
+        _check(record)
     return record
+
+
+def _check(record: dict[str, Any]) -> None:
+    """Raise if what other steps take from a record is not what they expect."""
+    settings = mapping(record.get("settings", {}))
+    if "written_box" in settings:
+        wholes(settings["written_box"], 4)
+    if "written_windows" in settings:
+        wholes(settings["written_windows"])
+    for key in ("segment", "source", "taper", "edge", "dtype"):
+        text(settings.get(key) or "")
+    for name in ("times", "blocks"):
+        for value in mapping(record.get(name, {})).values():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"its {name} hold {brief(value)}")
+    whole(record.get("peak_rss_bytes", 0))

@@ -74,8 +74,8 @@ class Run:
     @property
     def share_done(self) -> float:
         """How much of the blocks' work is done, 0 … 1."""
-        total = sum(self.record["blocks"].values())
-        return 1.0 if self.completed else sum(self.blocks_done.values()) / total
+        total = sum(self.record.get("blocks", {}).values())
+        return 1.0 if self.completed else sum(self.blocks_done.values()) / max(total, 1)
 
     @property
     def tiles(self) -> xr.DataArray:

@@ -16,6 +16,8 @@ from s5engine.infer.execute import compute_blocks
 from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import current_client
 from s5engine.store.create import remove_strays
+from s5engine.store.named_array import open_named
+from s5engine.store.nodes import find_member, open_group
 from s5engine.store.origins import remember
 from s5engine.store.progress import Journal
 
@@ -125,7 +127,13 @@ def _create(
     if (path / name / "zarr.json").exists():
         remove_strays(path)
         # Absolute, since workers may be in another folder.
-        return zarr.open_group(path.absolute(), mode="r+")[name]
+        found = find_member(open_group(path.absolute(), "r+"), name)
+        if not isinstance(found, zarr.Array) or found.shape != like.shape:
+            raise StoreError(
+                f"{path} is damaged: its {name} are not of {like.shape}.",
+                "Start afresh with resume=False.",
+            )
+        return found
     shutil.rmtree(path, ignore_errors=True)
     group = zarr.create_group(path.absolute())
     for coordinate in like.dims:
@@ -146,7 +154,6 @@ def _create(
 
 def open_stored(path: Path, name: str) -> xr.DataArray:
     """Open an array that `_create` made, lazily."""
-    import xarray as xr
     from dask.base import tokenize
 
     if not path.exists():
@@ -154,12 +161,9 @@ def open_stored(path: Path, name: str) -> xr.DataArray:
             f"{path} is not there: the run was written without zarr.",
             'Write it again with "zarr" among the formats.',
         )
-    opened = xr.open_zarr(path.absolute(), consolidated=False, chunks=None)[[name]]
+    token = tokenize(str(path.absolute()), path.stat().st_mtime_ns)
     # The tasks that read are called read-tiles and read-ink.
-    array: xr.DataArray = opened.chunk(
-        opened[name].encoding["preferred_chunks"], name_prefix="read-", inline_array=True,
-        token=tokenize(str(path.absolute()), path.stat().st_mtime_ns),
-    )[name]  # fmt: skip
+    array = open_named(open_group(path.absolute()), name, task=f"read-{name}-{token}")
     return remember(array, path)
 
 

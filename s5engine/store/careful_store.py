@@ -14,6 +14,7 @@ from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import WrapperStore
 
 from s5engine.errors import StoreError
+from s5engine.foreign import cause
 from s5engine.source.address import shown
 from s5engine.store import remote
 from s5engine.store.chunk_keys import (
@@ -195,8 +196,7 @@ def check_absent(path: Path) -> None:
 
 def damaged(file: str | Path, error: Exception) -> StoreError:
     """Return the error of a chunk or shard that cannot be read, with the name of its file."""
-    reason = getattr(error, "strerror", None) or str(error) or repr(error)
     return StoreError(
-        f"The chunk {file} is damaged: {reason[:200].rstrip('.')}.",
+        f"The chunk {file} is damaged: {cause(error)}.",
         "Copy it from its source again, or make the store again.",
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from s5engine.errors import StoreError
 from s5engine.store.files import open_zarr_node
+from s5engine.store.nodes import open_group
 from s5engine.store.ome import LEVEL, VolumeRecord, read_record
 from s5engine.store.plan import CHUNK, SHARD_WIDTH
 from s5engine.store.shards import ChunkFiles
@@ -145,10 +146,8 @@ def mark_complete(path: Path) -> None:
     StoreError
         If it cannot be written.
     """
-    import zarr
-
     try:
-        group = zarr.open_group(path, mode="r+")
+        group = open_group(path, "r+")
         own: Any = group.attrs["s5engine"]
         group.update_attributes({"s5engine": {**own, "complete": True}})
     except OSError as error:

@@ -11,6 +11,8 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError, MissingExtraError, StoreError
 from s5engine.geometry import take
+from s5engine.source.address import shown
+from s5engine.store.nodes import check_metadata, check_sizes, understanding
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from s5engine.source.address import StorageOptions
     from s5engine.source.stack import LayerStack
 
-#: Files that make a folder a zarr node.
-ZARR_FILES = ("zarr.json", ".zarray", ".zgroup")
 #: Largest band of rows that is one block of a folder of layers, bytes.
 BAND_BYTES = 256 * 2**20
 
@@ -62,32 +62,27 @@ def open_zarr_node(
     MissingExtraError
         If the address needs a file system that is not installed.
     """
-    if not is_remote(store) and not any((Path(store) / name).exists() for name in ZARR_FILES):
+    # Absolute, since workers may be in another folder.
+    place: Any = str(store) if is_remote(store) else Path(store).absolute()
+    if isinstance(place, Path) and not check_metadata(place):
         return None
     import zarr
 
     try:
-        # Absolute, since workers may be in another folder.
-        target = (
-            _remote_store(str(store), storage_options)
-            if is_remote(store)
-            else Path(store).absolute()
-        )
-        return zarr.open(target, mode="r")
-    except FileNotFoundError:
-        return None
+        with understanding(shown(place) if isinstance(place, str) else place):
+            try:
+                target = _remote_store(place, storage_options) if isinstance(place, str) else place
+                node = zarr.open(target, mode="r")
+            except FileNotFoundError:
+                return None
     except ImportError as error:
         raise MissingExtraError(
             f"Reading {store} needs a package that is not installed: {error}.",
             'Install it with `pip install "s5engine[s3]"`.',
         ) from error
-    except StoreError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"The zarr metadata at {store} cannot be read: {error}.",
-            "Check the address and that it is a Zarr v2 or v3 store.",
-        ) from error
+    if isinstance(node, zarr.Array):
+        check_sizes(node, shown(str(place)))
+    return node
 
 
 def _remote_store(url: str, storage_options: StorageOptions | None) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 from s5engine.errors import StoreError
 from s5engine.store.files import on_this_machine, open_zarr_node
 from s5engine.store.halve import level_shapes
+from s5engine.store.nodes import find_member, open_group
 from s5engine.store.ome import (
     KEY,
     LEVEL,
@@ -29,6 +30,7 @@ from s5engine.store.ome import (
 )
 from s5engine.store.plan import CHUNK
 from s5engine.store.pyramid_plan import BLOCK_HEIGHTS, BLOCK_WIDTH, LEVEL_CHUNK
+from s5engine.store.stored_array import read_whole
 
 if TYPE_CHECKING:
     import zarr
@@ -137,7 +139,8 @@ def find_base(path: Path) -> Base:
     group = open_zarr_node(path)
     base = None
     if isinstance(group, zarr.Group):
-        base = _ink_base(path, group) if INK in group else _volume_base(path, group)
+        is_ink = find_member(group, INK) is not None
+        base = _ink_base(path, group) if is_ink else _volume_base(path, group)
     if base is None:
         raise StoreError(
             f"{path} is not a store that `ingest` or `write_run` made: it gets no pyramid.",
@@ -191,14 +194,14 @@ def _coordinates(group: zarr.Group, dim: str, count: int) -> np.ndarray:
     """Return the coordinates along ``dim``; without any, those from 0."""
     import zarr
 
-    found = group.get(dim)
-    return np.asarray(found[:]) if isinstance(found, zarr.Array) else np.arange(count)
+    found = find_member(group, dim)
+    return read_whole(found) if isinstance(found, zarr.Array) else np.arange(count)
 
 
 def _array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
     import zarr
 
-    found = group.get(name)
+    found = find_member(group, name)
     if not isinstance(found, zarr.Array) or found.ndim != 3:
         raise StoreError(f"{path} is damaged: its array {name!r} is missing or has no three axes.")
     return found
@@ -214,8 +217,8 @@ def open_levels(base: Base) -> tuple[str, list[zarr.Array[Any]]] | None:
     marker = "zarr.json" if base.zarr_format == 3 else ".zarray"
     if not (base.path / base.level(1) / marker).exists():
         return None
-    group = zarr.open_group(base.path, mode="r+")
-    found = [group.get(base.level(n + 1)) for n in range(len(base.shapes))]
+    group = open_group(base.path, "r+")
+    found = [find_member(group, base.level(n + 1)) for n in range(len(base.shapes))]
     arrays = [array for array in found if isinstance(array, zarr.Array)]
     own = arrays[0].attrs.get(KEY) if arrays else None
     if [a.shape for a in arrays] != base.shapes or not isinstance(own, dict):
@@ -225,11 +228,9 @@ def open_levels(base: Base) -> tuple[str, list[zarr.Array[Any]]] | None:
 
 def create_levels(base: Base, height: int) -> tuple[str, list[zarr.Array[Any]]]:
     """Make empty levels in place of earlier ones; the finest one, by which they are known, last."""
-    import zarr
-
     remove_levels(base)
     token = uuid.uuid4().hex[:12]
-    group = zarr.open_group(base.path, mode="r+")
+    group = open_group(base.path, "r+")
     arrays = []
     for number, shape in reversed(list(enumerate(base.shapes, start=1))):
         layout = _layout(base, height)
@@ -250,9 +251,7 @@ def forget_token(level: zarr.Array[Any]) -> None:
 
 def remove_levels(base: Base) -> None:
     """Take the levels out of the metadata, then from the disk."""
-    import zarr
-
-    group = zarr.open_group(base.path, mode="r+")
+    group = open_group(base.path, "r+")
     if len(listed_levels(base)):
         group.update_attributes(unlist_levels(dict(group.attrs), base.zarr_format))
     folders = [base.path / INK_LEVELS] if base.is_ink else []
@@ -264,31 +263,23 @@ def remove_levels(base: Base) -> None:
 
 def full_resolution(base: Base) -> zarr.Array[Any]:
     """Open the array that the levels are made from."""
-    import zarr
-
-    return _array(zarr.open_group(base.path, mode="r"), base.array, base.path)
+    return _array(open_group(base.path), base.array, base.path)
 
 
 def is_image(base: Base) -> bool:
     """Return whether the metadata say that the store is an image with at least one level."""
-    import zarr
-
-    return bool(read_levels(dict(zarr.open_group(base.path, mode="r").attrs)))
+    return bool(read_levels(dict(open_group(base.path).attrs)))
 
 
 def listed_levels(base: Base) -> list[str]:
     """Return the paths of the coarser levels that the metadata list."""
-    import zarr
-
-    told = read_levels(dict(zarr.open_group(base.path, mode="r").attrs))
+    told = read_levels(dict(open_group(base.path).attrs))
     return [level.path for level in told if level.path != base.array]
 
 
 def add_to_list(base: Base, number: int) -> None:
     """List a level, which is whole, in the metadata; 0 is the full resolution."""
-    import zarr
-
-    group = zarr.open_group(base.path, mode="r+")
+    group = open_group(base.path, "r+")
     path = base.level(number) if number else base.array
     changed = list_level(
         dict(group.attrs), base.zarr_format, base.name, base.axes, path, **base.transform(number)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from s5engine.errors import StoreError
+from s5engine.foreign import LONGEST_SIDE, mapping, reading, text, whole, wholes
 
 ZarrFormat = Literal[2, 3]
 
@@ -103,24 +103,23 @@ def read_record(attributes: Mapping[str, Any], where: str) -> VolumeRecord | Non
     own = attributes.get(KEY)
     if not isinstance(own, Mapping) or "band_height" not in own:
         return None
-    try:
-        y0, y1, x0, x1 = (int(v) for v in own["box"])
+    fix = "Ingest it again with resume=False."
+    with reading(f"The s5engine attributes of {where}", fix, "are damaged"):
+        y0, y1, x0, x1 = wholes(own["box"], 4)
+        layers = wholes(own["layers"])
+        if not (y0 < y1 and x0 < x1 and len(set(layers)) == len(layers)):
+            raise ValueError(f"a box {(y0, y1, x0, x1)} or layers that there cannot be")
         return VolumeRecord(
-            segment=str(own["segment"]),
-            source=str(own["source"]),
-            fingerprint=dict(own["fingerprint"]),
-            layers=tuple(int(v) for v in own["layers"]),
+            segment=text(own["segment"]),
+            source=text(own["source"]),
+            fingerprint=mapping(own["fingerprint"]),
+            layers=layers,
             box=(y0, y1, x0, x1),
-            dtype=str(own["dtype"]),
-            zarr_format=2 if own["zarr_format"] == 2 else 3,
-            band_height=int(own["band_height"]),
-            complete=bool(own["complete"]),
+            dtype=text(own["dtype"]),
+            zarr_format=2 if whole(own["zarr_format"], 2, 3) == 2 else 3,
+            band_height=whole(own["band_height"], 1),
+            complete=own["complete"] is True,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(
-            f"The s5engine attributes of {where} are damaged ({error!r}).",
-            "Ingest it again with resume=False.",
-        ) from error
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,8 @@ def level_zero(attributes: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | N
     told, levels = _multiscale(attributes), read_levels(attributes)
     if told is None or not levels:
         return None
-    axes = told.get("axes", ())
+    axes = told.get("axes")
+    axes = axes if isinstance(axes, list | tuple) else ()
     names = tuple(str(a.get("name", "")) if isinstance(a, Mapping) else str(a) for a in axes)
     return levels[0].path, names
 
@@ -164,9 +164,12 @@ def read_levels(attributes: Mapping[str, Any]) -> list[Level]:
 
 
 def _scale(dataset: Mapping[str, Any]) -> tuple[float, ...]:
-    for transform in dataset.get("coordinateTransformations") or ():
+    transforms = dataset.get("coordinateTransformations")
+    for transform in transforms if isinstance(transforms, list) else ():
         if isinstance(transform, Mapping) and isinstance(transform.get("scale"), Sequence):
-            return tuple(float(v) for v in transform["scale"])
+            scale = transform["scale"]
+            if all(isinstance(v, int | float) and 0 < v < LONGEST_SIDE for v in scale):
+                return tuple(map(float, scale))
     return ()
 
 

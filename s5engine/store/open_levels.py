@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from s5engine.errors import StoreError
 from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.files import is_remote, open_zarr_node
 from s5engine.store.halve import centres
 from s5engine.store.levels import INK, INK_LEVELS, LEVEL_BLOCK
+from s5engine.store.named_array import open_named
+from s5engine.store.nodes import find_member
 from s5engine.store.ome import Level, level_zero, read_levels, read_record
 from s5engine.store.origins import remember
 from s5engine.store.volume import lazy_layers, open_volume
@@ -61,8 +62,10 @@ def open_pyramid(
         place = Path(store) / "ink.zarr"
     node = open_zarr_node(place, storage_options)
     names: tuple[str, ...] = ("z", "y", "x")
-    if isinstance(node, zarr.Group) and INK in node:
-        full = remember(_open_ink(node), place)
+    if isinstance(node, zarr.Group) and find_member(node, INK) is not None:
+        full = remember(open_named(node, INK), place)
+        if full.dims != ("window", "y", "x"):
+            raise StoreError(f"{place} is damaged: its ink has the axes {full.dims}.")
     else:
         full = open_volume(place, storage_options=storage_options, partial=partial)
         told = level_zero(dict(node.attrs)) if isinstance(node, zarr.Group) else None
@@ -74,7 +77,7 @@ def open_pyramid(
     if partial and (begun := _begun(node)):
         first, coarser = Level("", (1.0, 1.0, 1.0)), begun
     for level in coarser:
-        array = node.get(level.path)
+        array = find_member(node, level.path)
         if isinstance(array, zarr.Array):
             if not partial:
                 array = check_chunks(array, f"{place}/{level.path}")
@@ -84,26 +87,14 @@ def open_pyramid(
     return levels
 
 
-def _open_ink(group: zarr.Group) -> xr.DataArray:
-    """Return the full resolution of a run's ink."""
-    import dask.array as da
-    import xarray as xr
-
-    members: Any = group  # zarr types each as array or group; these are arrays
-    array = members[INK]
-    dims = ("window", "y", "x")
-    places = {dim: np.asarray(members[dim][:]) for dim in dims if dim in members}
-    data = da.from_array(array, chunks=array.chunks, inline_array=True)
-    return xr.DataArray(data, dims=dims, coords=places, name=INK, attrs=dict(array.attrs))
-
-
 def _begun(group: zarr.Group) -> list[Level]:
     """Return the levels of a store of ours that are there, whole or not."""
-    if INK not in group and read_record(dict(group.attrs), "") is None:
+    is_ink = find_member(group, INK) is not None
+    if not is_ink and read_record(dict(group.attrs), "") is None:
         return []
-    folder = f"{INK_LEVELS}/" if INK in group else ""
+    folder = f"{INK_LEVELS}/" if is_ink else ""
     found, number = [], 1
-    while (path := f"{folder}{number}") in group:
+    while find_member(group, path := f"{folder}{number}") is not None:
         found.append(Level(path, (1.0, 2.0**number, 2.0**number)))
         number += 1
     return found

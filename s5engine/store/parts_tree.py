@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s5engine.errors import StoreError
+from s5engine.foreign import LONGEST_SIDE, mapping, read_json, reading, text, whole, wholes
 from s5engine.geometry import PART_WIDTH
 
 if TYPE_CHECKING:
@@ -105,16 +105,27 @@ def read_tree_record(tree: Path) -> TreeRecord | None:
         If the note is damaged.
     """
     file = tree / RECORD
-    if not file.exists():
-        return None
+    fix = "Delete it, or split the segment again."
     try:
-        values = json.loads(file.read_text())
-        pairs = {key: tuple(values[key]) for key in ("rows", "columns")}
-        return TreeRecord(**{**values, **pairs})
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{file} is damaged ({error}).", "Delete it, or split the segment again."
-        ) from error
+        values = read_json(file, fix)
+    except FileNotFoundError:
+        return None
+    with reading(file, fix):
+        rows, columns = (wholes(values[key], 2) for key in ("rows", "columns"))
+        contrast = values["contrast"]
+        if contrast is not None:
+            contrast = [[float(a), float(b)] for a, b in contrast]
+        return TreeRecord(
+            segment=text(values["segment"]),
+            source=text(values["source"]),
+            fingerprint=mapping(values["fingerprint"]),
+            dtype=text(values["dtype"]),
+            rows=(rows[0], rows[1]),
+            columns=(columns[0], columns[1]),
+            part_width=whole(values["part_width"], 1, LONGEST_SIDE),
+            first_offset=whole(values["first_offset"], 0, LONGEST_SIDE),
+            contrast=contrast,
+        )
 
 
 def open_parts_tree(path: str | Path) -> xr.DataArray:

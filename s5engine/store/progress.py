@@ -321,9 +321,9 @@ def _header(path: Path, line: bytes) -> dict[str, Any]:
 def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not isinstance(record.get("unit", ""), str):
         if number == 1:
             raise _not_a_journal(path)
         raise StoreError(

@@ -7,7 +7,6 @@ a task of the workers.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from s5engine import console
 from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import StoreError
+from s5engine.foreign import read_json
 from s5engine.store.band_tasks import Workers, find_workers
 from s5engine.store.create import remove_strays
 from s5engine.store.level_blocks import blocks_of, made, made_on, unit_of
@@ -102,10 +102,7 @@ def write_pyramid(
 
 
 def _is_completed(record: Path) -> bool:
-    try:
-        return bool(json.loads(record.read_text(encoding="utf-8")).get("completed"))
-    except (OSError, ValueError, AttributeError) as error:
-        raise StoreError(f"The run's record {record} cannot be read: {error}.") from error
+    return bool(read_json(record).get("completed"))
 
 
 def write_levels(

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[Any]
 
 
+def read_whole(array: zarr.Array[Any]) -> Pixels:
+    """Return all of a small array, such as coordinates.
+
+    Raises
+    ------
+    StoreError
+        If a chunk is damaged.
+    """
+    return StoredArray(array)[(slice(None),) * array.ndim]
+
+
 class StoredArray:
     """An array on zarr for dask: reads boxes, and names the file of a chunk that is damaged.
 

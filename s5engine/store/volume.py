@@ -12,6 +12,7 @@ from s5engine.budget import share_arena
 from s5engine.errors import StoreError
 from s5engine.store import parts_tree
 from s5engine.store.chunk_keys import check_chunks
+from s5engine.store.nodes import find_member, understanding
 from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
 from s5engine.store.read_shards import ShardFiles
 from s5engine.store.stored_array import StoredArray
@@ -103,11 +104,25 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
                 f"Ingest {record.source} into it again to go on; partial=True opens what is there.",
             )
         array, names = _full_resolution(node, attributes, where)
+        if record is not None:
+            _check_record(record, array, where)
     else:
         array = node
     _check_pixels(array, where)
     array = array if partial else check_chunks(array, where)
     return _as_volume(array, names, record, where, partial=partial)
+
+
+def _check_record(record: VolumeRecord, array: zarr.Array[Any], where: str) -> None:
+    """Raise if a store of ours and its record contradict each other."""
+    y0, y1, x0, x1 = record.box
+    told = (len(record.layers), y1 - y0, x1 - x0), record.dtype
+    if told != (array.shape, array.dtype.name):
+        raise StoreError(
+            f"The store {where} is damaged: its attributes tell of {told[1]} of {told[0]}, and its "
+            f"array has {array.dtype} of {array.shape}.",
+            "Ingest it again with resume=False.",
+        )
 
 
 def _full_resolution(
@@ -118,10 +133,13 @@ def _full_resolution(
 
     level = level_zero(attributes)
     path, names = level if level is not None else ("0", ())
-    found = group.get(path)
+    found = find_member(group, path)
     if isinstance(found, zarr.Array):
         return found, names
-    arrays = dict(group.arrays()) if level is None and group.store.supports_listing else {}
+    arrays = {}
+    if level is None and group.store.supports_listing:
+        with understanding(where):
+            arrays = dict(group.arrays())
     if len(arrays) == 1:
         return next(iter(arrays.values())), ()
     listed = f" among {sorted(arrays)}" if arrays else ""

@@ -11,6 +11,7 @@ from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.geometry import Box
 from s5engine.infer.run import Run, open_run
 from s5engine.store.files import is_remote, open_zarr_node
+from s5engine.store.nodes import find_member
 from s5engine.store.ome import axis_order, level_zero, read_levels
 from s5engine.store.pyramid import open_pyramid
 from s5engine.view.cache import TileCache
@@ -201,7 +202,7 @@ def _stored_chunks(place: str) -> list[tuple[int, int, int]]:
     told = level_zero(dict(node.attrs))
     chunks = []
     for level in read_levels(dict(node.attrs)):
-        array = node.get(level.path)
+        array = find_member(node, level.path)
         if not isinstance(array, zarr.Array) or array.ndim != 3:
             return []
         order = axis_order(array.shape, told[1] if told else ())
