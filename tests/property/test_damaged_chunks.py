@@ -160,7 +160,7 @@ def test_so_it_is_in_every_level_of_our_stores(
     spoilt = files[which % len(files)]
     whole = spoilt.read_bytes()
     if damage.what not in ("cut", "html"):
-        damage = Damage("cut", damage.share)
+        damage = Damage("cut", 0.9 * damage.share)
     spoilt.write_bytes(damage.spoil(whole, sharded=False))
     try:
         with pytest.raises(StoreError, match=r"chunk .* is damaged") as told:
