@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlencode
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.view.region import FARTHEST
 
 #: Colour maps by name; see `s5engine.view.colours`.
 COLOURS = ("gray", "amber", "inferno", "viridis", "cividis")
+#: What a kind of setting is called.
+_WORDS = {"float": "number", "int": "whole number", "bool": "0 or 1", "str": "text"}
+#: So much of what somebody wrote is said again, characters.
+_LONGEST = 60
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,17 @@ class ViewSettings:
                 raise InvalidArgumentError(f"{name} is between {low:g} and {high:g}, not {value}.")
         for name in ("x", "y"):
             value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+            if value is not None and not abs(value) <= FARTHEST:
                 raise InvalidArgumentError(f"{name} is a number of pixels, not {value}.")
         if self.colour not in COLOURS:
-            raise InvalidArgumentError(f"colour is one of {COLOURS}, not {self.colour!r}.")
+            raise InvalidArgumentError(
+                f"colour is one of {', '.join(COLOURS)}, not {self.colour[:_LONGEST]!r}."
+            )
 
 
 _KINDS = {field.name: str(field.type) for field in fields(ViewSettings)}
+#: Names of the settings in an address.
+SETTINGS = frozenset(_KINDS)
 
 
 def to_query(settings: ViewSettings) -> str:
@@ -110,8 +118,9 @@ def from_query(arguments: Mapping[str, Sequence[bytes | str]]) -> ViewSettings:
         try:
             found[name] = _value(text, kind)
         except ValueError:
+            wanted = _WORDS[kind.split()[0]]
             raise InvalidArgumentError(
-                f"The address says {name}={text!r}, which is no {kind.split(' ')[0]}.",
+                f"The address says {name}={text[:_LONGEST]!r}, which is no {wanted}.",
                 "Leave it out for the default.",
             ) from None
     return ViewSettings(**found)

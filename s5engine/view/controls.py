@@ -42,7 +42,9 @@ class Controls:
         from bokeh.models import InlineStyleSheet
 
         told = {"margin": (0, 0, 2, 0)} | sizes
-        return kind(text=text, name=name, stylesheets=[InlineStyleSheet(css=css)], **told)
+        # Whatever a store or an address says is text.
+        return kind(text=text, name=name, render_as_text=True, disable_math=True,
+                    stylesheets=[InlineStyleSheet(css=css)], **told)  # fmt: skip
 
     def _make(self, kind: Any, name: str, **told: Any) -> Any:
         sized = {"width": _WIDE, "margin": (3, 0, 3, 0)} | told
@@ -105,6 +107,18 @@ class Controls:
         self.undo = self._make(Button, "undo", label="Undo", width=half)
         self.save_drawing = self._make(Button, "save_drawing", label="Save drawing", width=half)
 
+    @property
+    def choice(self) -> str:
+        """Which window is shown; the first choice where a page names none that there is."""
+        choices = self._exhibit.choices or ["mean"]
+        return self.show.value if self.show.value in choices else choices[0]
+
+    @property
+    def shown_layer(self) -> int:
+        """Which layer is shown; the middle one where a page names none that there is."""
+        layers = self._exhibit.layers or [0]
+        return next((n for n in layers if n == self.layer.value), middle(layers))
+
     def column(self) -> Any:
         """Return all of it, top to bottom, without what there is nothing of."""
         from bokeh.layouts import column, row
@@ -113,8 +127,10 @@ class Controls:
 
         exhibit = self._exhibit
         titles = " and ".join(panel.title for panel in exhibit.panels)
-        text = f"{_escaped(exhibit.segment)}<small>{_escaped(titles)}</small>"
-        found: list[Any] = [self._text(Div, "title", text, style.TITLE, width=_WIDE)]
+        found: list[Any] = [
+            self._text(Div, "title", exhibit.segment, style.TITLE, width=_WIDE),
+            self._text(Div, "titles", titles, style.NOTE, width=_WIDE),
+        ]
 
         def heading(words: str) -> Any:
             return self._text(Div, f"heading {words}", words, style.HEADING, width=_WIDE)
@@ -139,10 +155,3 @@ class Controls:
             *found, width=style.COLUMN, sizing_mode="stretch_height",
             stylesheets=[InlineStyleSheet(css=style.SIDE)],
         )  # fmt: skip
-
-
-def _escaped(text: str) -> str:
-    """Return text that a page shows as it is."""
-    from html import escape
-
-    return escape(text)

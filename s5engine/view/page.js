@@ -27,6 +27,7 @@ window.s5 = {
 
   start(models) {
     this.models = models;
+    document.getElementById("unreached")?.remove();
     this.view = { ...models.first };
     models.all_mappers.forEach(quicken);
     this.look();

@@ -12,11 +12,12 @@ from s5engine.view.address import COLOURS, ViewSettings, from_query
 from s5engine.view.colours import OVERLAYS, as_words, colour_map
 from s5engine.view.controls import Controls
 from s5engine.view.exhibit import Exhibit, Panel
+from s5engine.view.gate import may_write
 from s5engine.view.painter import Painter
 from s5engine.view.pictures import Gray, Picture
 from s5engine.view.pixels import Wanted
 from s5engine.view.plots import Plot
-from s5engine.view.region import Seen, Span, span_of
+from s5engine.view.region import FARTHEST, Seen, Span, seen_of, span_of
 from s5engine.view.save import save_view
 from s5engine.view.sketch_layer import SketchLayer
 
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
 #: A run that still goes is looked at again after so many milliseconds.
 LOOK_AGAIN = 2000
+#: What a page says that another site has opened.
+LOOK_ONLY = (
+    "Another page, or a program, has opened this one: it only shows. To draw or save, enter the "
+    "address yourself."
+)
 
 
 class Page:
@@ -40,17 +46,23 @@ class Page:
     def __init__(self, doc: Document, exhibit: Exhibit) -> None:
         self.doc, self.exhibit = doc, exhibit
         settings, message = _first_settings(doc)
-        self.controls = Controls(exhibit, settings, message)
+        self.may_write = may_write(doc)
+        told = message if self.may_write else f"{LOOK_ONLY} {message}".strip()
+        self.controls = Controls(exhibit, settings, told)
         self._seen: Seen | None = None
         self._next: Seen | None = None
         self._zoom, self._number = 1.0, 0
         self._sent: dict[str, Wanted] = {}
         self.plots = self._make_plots(settings)
-        self.sketch = SketchLayer(self.plots, self.controls, exhibit.labels, self._say, self.ask)
+        self.sketch = SketchLayer(
+            self.plots, self.controls, exhibit.labels if self.may_write else None, self._say,
+            self.ask,
+        )  # fmt: skip
         # Before they belong to the document: it hears of no event that is asked for later.
         self.controls.save_screen.on_click(lambda: self._save(full=False))
         self.controls.save_full.on_click(lambda: self._save(full=True))
-        self._lay_out(settings)
+        with doc.models.freeze():  # else all models are gone through again at each of them
+            self._lay_out(settings)
         self.painter = Painter(
             exhibit.cache, self._deliver, self._say_later, self._answer, self._put_mark
         )
@@ -91,9 +103,7 @@ class Page:
         for model in (self.x_range, self.y_range, self.controls.readout, *self.sketch.pen_glyphs):
             model.syncable = False
         self.screen.on_change("data", lambda name, old, new: self._moved())
-        self.drawn.on_change(
-            "data", lambda name, old, new: self.painter.drawn(int(self.drawn.data["mark"][0]))
-        )
+        self.drawn.on_change("data", lambda name, old, new: self._drawn())
         controls = self.controls
         controls.show.on_change("value", lambda name, old, new: self.ask())
         controls.layer.on_change("value", lambda name, old, new: self.ask())
@@ -168,17 +178,22 @@ class Page:
 
     def _moved(self) -> None:
         """Ask for what is on the screen now."""
-        data = self.screen.data
-        if not len(data["zoom"]):
+        told = seen_of(self.screen.data)
+        if told is None:
             return
-        y0, y1, x0, x1, zoom = (float(data[k][0]) for k in ("y0", "y1", "x0", "x1", "zoom"))
-        seen = Seen(y0, y1, x0, x1)
+        seen, zoom, self._number = told
         same = self._seen is not None and zoom == self._zoom
         self._next = seen.beyond(self._seen) if same and self._seen is not None else None
         self._seen, self._zoom = seen, zoom
-        self.sketch.zoom, self.sketch.middle = zoom, ((y0 + y1) / 2, (x0 + x1) / 2)
-        self._number = int(data["number"][0])
+        middle = (seen.y0 + seen.y1) / 2, (seen.x0 + seen.x1) / 2
+        self.sketch.zoom, self.sketch.middle = zoom, middle
         self.ask()
+
+    def _drawn(self) -> None:
+        """Hear from the page that it has drawn all before a mark; a NaN is none."""
+        for mark in self.drawn.data.get("mark", ()):
+            if isinstance(mark, int | float) and abs(mark) <= FARTHEST:
+                self.painter.drawn(int(mark))
 
     def ask(self) -> None:
         """Ask the painter for everything that is seen."""
@@ -200,9 +215,9 @@ class Page:
         """Return the pictures of a panel that can be seen, and which window or layer of each."""
         found: list[tuple[str, Picture, str]] = []
         if panel.surface is not None:
-            found.append(("surface", panel.surface, str(int(self.controls.layer.value))))
+            found.append(("surface", panel.surface, str(self.controls.shown_layer)))
         if panel.ink is not None:
-            found.append(("ink", panel.ink, self.controls.show.value))
+            found.append(("ink", panel.ink, self.controls.choice))
         if self.exhibit.labels is not None:
             pictures = self.exhibit.labels.pictures
             found += [(kind, pictures[kind], "") for kind, box in self.controls.overlays.items()
@@ -272,10 +287,10 @@ class Page:
         controls, seen = self.controls, self._seen
         overlays = {kind: box.active for kind, box in controls.overlays.items()}
         return ViewSettings(
-            show=controls.show.value, boost=controls.boost.value, opacity=controls.opacity.value,
+            show=controls.choice, boost=controls.boost.value, opacity=controls.opacity.value,
             colour=controls.colour.value, flip=controls.flip.active,
             invert=controls.invert.active,
-            layer=int(controls.layer.value) if self.exhibit.layers else None,
+            layer=controls.shown_layer if self.exhibit.layers else None,
             x=None if seen is None else (seen.x0 + seen.x1) / 2,
             y=None if seen is None else (seen.y0 + seen.y1) / 2,
             zoom=None if seen is None else self._zoom, **overlays,
@@ -283,6 +298,9 @@ class Page:
 
     def _save(self, *, full: bool) -> None:
         """Save what is on the screen, of each panel."""
+        if not self.may_write:
+            self._say(LOOK_ONLY)
+            return
         if self._seen is None:
             return
         seen = self._seen
@@ -303,9 +321,7 @@ class Page:
             self._say(str(error))
 
     def _say(self, text: str) -> None:
-        from html import escape
-
-        self.controls.note.text = escape(text)
+        self.controls.note.text = text
 
     def _say_later(self, text: str) -> None:
         self.doc.add_next_tick_callback(lambda: self._say(text))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from s5engine.view.levels import Level
 
@@ -13,6 +13,8 @@ from s5engine.view.levels import Level
 LARGEST = 1.75
 #: At most so many pixels of one picture are sent at a time.
 MOST_PIXELS = 2_000_000
+#: No number that a page sends is larger: pixels, zoom, how often it has moved.
+FARTHEST = 1e12
 #: The margin on each side, as a share of what is on the screen.
 MARGIN = 0.25
 
@@ -44,6 +46,27 @@ class Seen(NamedTuple):
             return None
         down, across = steps
         return Seen(self.y0 + down, self.y1 + down, self.x0 + across, self.x1 + across)
+
+
+def seen_of(columns: Mapping[str, Sequence[Any]]) -> tuple[Seen, float, int] | None:
+    """Return what a page says of its screen: what is seen, its zoom, and the number of the move.
+
+    Parameters
+    ----------
+    columns : mapping of str to sequence
+        ``y0``, ``y1``, ``x0``, ``x1``, ``zoom`` and ``number``, one value each. Where one is
+        missing or no such number, nothing is seen: None.
+    """
+    try:
+        told = [float(columns[key][0]) for key in (*Seen._fields, "zoom", "number")]
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return None
+    if not all(abs(value) <= FARTHEST for value in told):  # neither is NaN
+        return None
+    *corners, zoom, number = told
+    seen = Seen(*corners)
+    sane = seen.y0 < seen.y1 and seen.x0 < seen.x1 and zoom >= 1 / FARTHEST
+    return (seen, zoom, int(number)) if sane else None
 
 
 @dataclass(frozen=True)

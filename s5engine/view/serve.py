@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from s5engine.errors import InvalidArgumentError, MissingExtraError, StoreError
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from bokeh.document import Document
 
 ADDRESS = "127.0.0.1"
-#: Everything that is answered: the page, its connection, and Bokeh's own scripts.
-_PATHS = ("/", "/ws")
-_SCRIPTS = "/static/js/"
 
 
 class Viewer:
@@ -82,8 +78,10 @@ class Viewer:
         from tornado.httpserver import HTTPServer
         from tornado.ioloop import IOLoop
 
+        from s5engine.view.gate import application_of
+
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        application = _application(self._make_page, self.port, self._frames)
+        application = application_of(self._make_page, self.port, self._frames)
         http = HTTPServer(application)
         http.add_sockets(self._sockets)
         server = BaseServer(IOLoop.current(), application, http)
@@ -124,86 +122,3 @@ def _bind(port: int) -> list[socket.socket]:
             "Choose another --port, or 0 for a free one.",
         ) from error
     return [listening]
-
-
-def _application(make_page: Callable[[Document], None], port: int, frames: str) -> Any:
-    """Return Bokeh's application, behind a guard of hosts, origins and paths."""
-    from bokeh.application import Application
-    from bokeh.application.handlers.function import FunctionHandler
-    from bokeh.server.tornado import BokehTornado
-    from tornado.web import RequestHandler
-
-    own = frozenset({f"{ADDRESS}:{port}", f"localhost:{port}"})
-
-    class Refusal(RequestHandler):
-        """Answers what is not served."""
-
-        def prepare(self) -> None:
-            """Refuse whatever the method."""
-            self.set_status(403)
-            self.finish("s5 view does not serve this.\n")
-
-        def check_xsrf_cookie(self) -> None:
-            """Leave it to the refusal."""
-
-    class Guarded(BokehTornado):
-        """Bokeh's, for requests to this host from its own page alone.
-
-        Another site's page can reach 127.0.0.1, by a form, a script or a name that it lets point
-        here: its Host or Origin header tells. The environment's BOKEH_ALLOW_WS_ORIGIN changes
-        nothing of it.
-        """
-
-        def find_handler(self, request: Any, **kwargs: Any) -> Any:
-            if not is_own(request, own):
-                return self.get_handler_delegate(request, Refusal)
-            return super().find_handler(request, **kwargs)
-
-        def log_request(self, handler: Any) -> None:
-            """Say nothing: the address holds what somebody looks at."""
-
-    application = Guarded(
-        {"/": Application(FunctionHandler(make_page))},
-        extra_websocket_origins=sorted(own),
-        keep_alive_milliseconds=10_000,
-        check_unused_sessions_milliseconds=5_000,
-        unused_session_lifetime_milliseconds=15_000,
-        websocket_max_message_size_bytes=64 * 2**20,
-    )
-    _add_headers(application, frames)
-    return application
-
-
-def _add_headers(application: Any, frames: str) -> None:
-    """Let the page be held in no other frames than these, and send no address to anybody."""
-    from bokeh.server.views.doc_handler import DocHandler
-
-    for rule in application.wildcard_router.rules + application.default_router.rules:
-        if isinstance(rule.target, type) and issubclass(rule.target, DocHandler):
-            rule.target = _with_headers(rule.target, frames)
-
-
-def _with_headers(handler: Any, frames: str) -> Any:
-    class Page(handler):  # type: ignore[misc]  # a class made at run time
-        """The page, with its headers."""
-
-        def set_default_headers(self) -> None:
-            super().set_default_headers()
-            self.set_header("Content-Security-Policy", f"frame-ancestors {frames}")
-            self.set_header("Referrer-Policy", "no-referrer")
-            self.set_header("X-Content-Type-Options", "nosniff")
-
-    return Page
-
-
-def is_own(request: Any, own: frozenset[str]) -> bool:
-    """Return whether a request is for this server, from its own page, for what it serves."""
-    host = request.headers.get("Host", "").lower()
-    origins = request.headers.get_list("Origin")
-    own_origin = all(
-        urlsplit(origin).scheme == "http" and urlsplit(origin).netloc.lower() in own
-        for origin in origins
-    )
-    path = request.path
-    served = path in _PATHS or (path.startswith(_SCRIPTS) and ".." not in path)
-    return host in own and own_origin and served and not (path == "/ws" and not origins)

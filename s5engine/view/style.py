@@ -14,7 +14,18 @@ _PAGE = f"""
 html, body {{ margin: 0; height: 100%; background: {BACKGROUND}; color: {WORDS};
   overflow: hidden; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
 body > div {{ height: 100vh; }}
+#unreached {{ position: fixed; inset: 0; max-width: 34em; margin: auto; height: fit-content;
+  visibility: hidden; animation: late 0s 5s forwards; }}
+@keyframes late {{ to {{ visibility: visible; }} }}
 """
+
+#: What a page shows that has no connection to its server after five seconds.
+_UNREACHED = (
+    "This page has come, but its connection (a websocket) was not made. Open it by the address "
+    "that s5 view printed, not by another name or port: where the port is forwarded (ssh -L), the "
+    "same number is needed on both sides, which --port sets; a proxy in between has to pass "
+    "websockets on."
+)
 
 #: For each widget: they live in shadow trees, which the page's own style does not reach.
 WIDGETS = f"""
@@ -50,8 +61,7 @@ HEADING = f"""
   padding-top: 10px; margin-top: 6px; }}
 """
 TITLE = f"""
-:host {{ color: {WORDS}; font: 600 17px system-ui, "DejaVu Sans", sans-serif; }}
-small {{ display: block; color: {QUIET}; font-weight: 400; font-size: 11.5px; margin-top: 3px;
+:host {{ color: {WORDS}; font: 600 17px system-ui, "DejaVu Sans", sans-serif;
   overflow-wrap: anywhere; }}
 """
 NOTE = f"""
@@ -77,4 +87,5 @@ def template() -> str:
         '<link rel="icon" href="data:,">\n'
         f"<style>{{% raw %}}{_PAGE}{{% endraw %}}</style>\n"
         f"<script>{{% raw %}}{script}{{% endraw %}}</script>\n{{% endblock %}}\n"
+        f'{{% block contents %}}<p id="unreached">{_UNREACHED}</p>{{{{ super() }}}}{{% endblock %}}'
     )

@@ -35,7 +35,12 @@ def ask(viewer: Viewer, path: str, method: str = "GET", **headers: str) -> tuple
 def test_the_page_is_served_and_no_other_may_frame_it(viewer) -> None:
     status, headers = ask(viewer, "/")
     assert status == 200
-    assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    policy = [word.strip() for word in headers["Content-Security-Policy"].split(";")]
+    assert "frame-ancestors 'none'" in policy
+    assert "default-src 'none'" in policy
+    scripts = next(word for word in policy if word.startswith("script-src"))
+    assert "'unsafe-inline'" not in scripts
+    assert "'nonce-" in scripts
     assert "Access-Control-Allow-Origin" not in headers
 
 
