@@ -153,6 +153,14 @@ def level_zero(attributes: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | N
     return levels[0].path, names
 
 
+def holds_images(attributes: Mapping[str, Any]) -> bool:
+    """Whether a group is the root that bioformats2raw writes: its images are numbered from 0."""
+    ome = attributes.get("ome", attributes)
+    return "bioformats2raw.layout" in attributes or (
+        isinstance(ome, Mapping) and "bioformats2raw.layout" in ome
+    )
+
+
 def read_levels(attributes: Mapping[str, Any]) -> list[Level]:
     """Return the levels of the first image, finest first; none without multiscales."""
     told = _multiscale(attributes)
@@ -228,17 +236,3 @@ def dataset(path: str, scale: Sequence[float], translation: Sequence[float]) -> 
             {"type": "translation", "translation": [float(v) for v in translation]},
         ],
     }
-
-
-def axis_order(shape: Sequence[int], names: Sequence[str]) -> tuple[int, int, int]:
-    """Return which of an array's three axes are layer, y and x.
-
-    Named axes z, y and x say it; otherwise the smallest axis is the depth (the first among equals)
-    and the other two keep their order.
-    """
-    lowered = [name.lower() for name in names]
-    if sorted(lowered) == ["x", "y", "z"]:
-        return lowered.index("z"), lowered.index("y"), lowered.index("x")
-    depth = min(range(3), key=lambda axis: shape[axis])
-    first, second = (axis for axis in range(3) if axis != depth)
-    return depth, first, second

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s5engine.errors import StoreError
+from s5engine.store.axes import Places, axis_places
 from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.files import is_remote, open_zarr_node
 from s5engine.store.halve import centres
@@ -15,7 +16,8 @@ from s5engine.store.named_array import open_named
 from s5engine.store.nodes import find_member
 from s5engine.store.ome import Level, level_zero, read_levels, read_record
 from s5engine.store.origins import remember
-from s5engine.store.volume import lazy_layers, open_volume
+from s5engine.store.stored_array import StoredArray
+from s5engine.store.volume import image_in, lazy_layers, open_volume
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,15 +63,19 @@ def open_pyramid(
     if not is_remote(store) and (Path(store) / "ink.zarr").is_dir():
         place = Path(store) / "ink.zarr"
     node = open_zarr_node(place, storage_options)
-    names: tuple[str, ...] = ("z", "y", "x")
+    if isinstance(node, zarr.Group):
+        node = image_in(node, str(place))
+    places: Places = 0, 1, 2
     if isinstance(node, zarr.Group) and find_member(node, INK) is not None:
         full = remember(open_named(node, INK), place)
         if full.dims != ("window", "y", "x"):
             raise StoreError(f"{place} is damaged: its ink has the axes {full.dims}.")
     else:
         full = open_volume(place, storage_options=storage_options, partial=partial)
-        told = level_zero(dict(node.attrs)) if isinstance(node, zarr.Group) else None
-        names = told[1] if told else ()
+        if isinstance(node, zarr.Group) and (told := level_zero(dict(node.attrs))):
+            array = find_member(node, told[0])
+            if isinstance(array, zarr.Array):
+                places = axis_places(array, told[1], str(place))
     levels = [full.assign_attrs(reduction=1)]
     if not isinstance(node, zarr.Group):
         return levels
@@ -79,11 +85,9 @@ def open_pyramid(
     for level in coarser:
         array = find_member(node, level.path)
         if isinstance(array, zarr.Array):
-            if not partial:
+            if not partial and full.dims[0] != "window":  # ink may be 0 everywhere
                 array = check_chunks(array, f"{place}/{level.path}")
-            levels.append(
-                _open_level(full, array, names, first.scale, level.scale, partial=partial)
-            )
+            levels.append(_open_level(full, array, places, first.scale, level.scale, partial))
     return levels
 
 
@@ -103,24 +107,24 @@ def _begun(group: zarr.Group) -> list[Level]:
 def _open_level(
     full: xr.DataArray,
     array: zarr.Array[Any],
-    names: Sequence[str],
+    places: Places,
     base_scale: Sequence[float],
     scale: Sequence[float],
-    *,
     partial: bool,
 ) -> xr.DataArray:
     """Return a coarser level with the places of its pixels."""
     import dask.array as da
     import xarray as xr
 
+    if len(array.shape) <= max(places) or sum(side > 1 for side in array.shape) > 3:
+        raise StoreError(f"The level {array.path} of {array.shape} is none of {full.shape}.")
     if full.dims[0] == "window":
-        data = da.from_array(array, chunks=(1, LEVEL_BLOCK, LEVEL_BLOCK), inline_array=True)
+        stored = StoredArray(array, partial=True)
+        data = da.from_array(stored, chunks=(1, LEVEL_BLOCK, LEVEL_BLOCK), inline_array=True)
     else:
-        data = lazy_layers(array, names, partial=partial)
+        data = lazy_layers(array, places, partial=partial)
     coords, ratios = {}, []
-    for axis, (dim, letter) in enumerate(zip(full.dims, "zyx", strict=True)):
-        lowered = [name.lower() for name in names]
-        place = lowered.index(letter) if letter in lowered else len(scale)
+    for axis, (dim, place) in enumerate(zip(full.dims, places, strict=True)):
         if place < min(len(scale), len(base_scale)) and base_scale[place] > 0:
             ratio = scale[place] / base_scale[place]
         else:

@@ -10,10 +10,12 @@ import numpy as np
 
 from s5engine.budget import share_arena
 from s5engine.errors import StoreError
+from s5engine.foreign import brief
 from s5engine.store import parts_tree
+from s5engine.store.axes import Places, axis_places
 from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.nodes import find_member, understanding
-from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
+from s5engine.store.ome import VolumeRecord, holds_images, level_zero, read_record
 from s5engine.store.read_shards import ShardFiles
 from s5engine.store.stored_array import StoredArray
 
@@ -43,7 +45,9 @@ def open_volume(
     store : str or Path
         A store made by `ingest`; any OME-Zarr (v2 or v3; the full resolution is taken) or bare zarr
         array; a folder of layers (TIFF, JPEG, PNG); a tree of parts as `split` and the 2025 system
-        write it. A path, or an ``http(s)://`` or ``s3://`` address (read anonymously).
+        write it. A path, or an ``http(s)://`` or ``s3://`` address (read anonymously). Axes of an
+        array are told by their names (OME's, ``dimension_names``, ``_ARRAY_DIMENSIONS``); where
+        there are none, the shortest is taken for the layers', and a line says so.
     storage_options : mapping, optional
         Passed to fsspec for an address.
     partial : bool
@@ -96,6 +100,7 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     names: tuple[str, ...] = ()
     record = None
     if isinstance(node, zarr.Group):
+        node = image_in(node, where)
         attributes = dict(node.attrs)
         record = read_record(attributes, where)
         if record is not None and not record.complete and not partial:
@@ -109,8 +114,39 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     else:
         array = node
     _check_pixels(array, where)
+    places = axis_places(array, names, where)
     array = array if partial else check_chunks(array, where)
-    return _as_volume(array, names, record, where, partial=partial)
+    data = lazy_layers(array, places, partial=partial)
+    if record is None:
+        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
+    y0, _, x0, _ = record.box
+    volume = label_volume(
+        data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
+    )
+    return volume.assign_attrs(fingerprint=record.fingerprint)
+
+
+def image_in(group: zarr.Group, where: str) -> zarr.Group:
+    """Return a group, or its one image if it is a root that bioformats2raw made.
+
+    Raises
+    ------
+    StoreError
+        If it holds several images.
+    """
+    import zarr
+
+    attributes = dict(group.attrs)
+    if not holds_images(attributes) or level_zero(attributes) is not None:
+        return group
+    first, second = (find_member(group, name) for name in ("0", "1"))
+    if isinstance(first, zarr.Group) and second is None:
+        return first
+    raise StoreError(
+        f"{where} holds {'no image 0' if first is None else 'several images'}, as bioformats2raw writes "
+        "them, and a volume is one of them.",
+        f"Give the path of one, such as {where.rstrip('/')}/0.",
+    )
 
 
 def _check_record(record: VolumeRecord, array: zarr.Array[Any], where: str) -> None:
@@ -135,7 +171,9 @@ def _full_resolution(
     path, names = level if level is not None else ("0", ())
     found = find_member(group, path)
     if isinstance(found, zarr.Array):
-        return found, names
+        # Before OME-NGFF 0.3 no axes are named: there are these five.
+        fixed = tuple("tczyx") if level and not names and found.ndim == 5 else names
+        return found, fixed
     arrays = {}
     if level is None and group.store.supports_listing:
         with understanding(where):
@@ -143,19 +181,14 @@ def _full_resolution(
     if len(arrays) == 1:
         return next(iter(arrays.values())), ()
     listed = f" among {sorted(arrays)}" if arrays else ""
+    inner = f", such as {where.rstrip('/')}/{path}" if found is not None else ""
     raise StoreError(
-        f"The zarr group {where} holds no volume: there is no array {path!r}{listed}.",
-        "Give the path of the array itself.",
+        f"The zarr group {where} holds no volume: there is no array {brief(path)}{listed}.",
+        f"Give the path of the array itself, or of a group of levels{inner}.",
     )
 
 
 def _check_pixels(array: zarr.Array[Any], where: str) -> None:
-    if len(array.shape) < 3 or (len(array.shape) > 3 and sum(n != 1 for n in array.shape) > 3):
-        raise StoreError(
-            f"The array {where} has the shape {array.shape}; a surface volume has three axes, "
-            "layer, y and x.",
-            "Give the path of a three-dimensional array.",
-        )
     if array.dtype.kind != "u" or array.dtype.itemsize > 2:
         raise StoreError(
             f"The array {where} holds {array.dtype} pixels; a volume holds uint8 or uint16.",
@@ -163,57 +196,36 @@ def _check_pixels(array: zarr.Array[Any], where: str) -> None:
         )
 
 
-def _as_volume(
-    array: zarr.Array[Any], names: Sequence[str], record: VolumeRecord | None, where: str, *,
-    partial: bool,
-) -> xr.DataArray:  # fmt: skip
-    """Wrap the array lazily and name its axes."""
-    data = lazy_layers(array, names, partial=partial)
-    if record is None:
-        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
-    y0, _, x0, _ = record.box
-    volume = label_volume(
-        data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
-    )
-    return volume.assign_attrs(fingerprint=record.fingerprint)
-
-
-def lazy_layers(array: zarr.Array[Any], names: Sequence[str], *, partial: bool = False) -> da.Array:
+def lazy_layers(array: zarr.Array[Any], places: Places, *, partial: bool = False) -> da.Array:
     """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units.
 
-    With ``partial`` all of its chunks may be missing.
+    Parameters
+    ----------
+    array : zarr Array
+    places : (int, int, int)
+        Which of its axes are layer, y and x, by `axis_places`.
+    partial : bool
+        Whether all of its chunks may be missing.
     """
     import dask.array as da
 
-    kept = _squeezed(array.shape)
-    shape = tuple(array.shape[axis] for axis in kept)
-    named = [names[axis] for axis in kept] if len(names) == array.ndim else []
-    order = axis_order(shape, named)
     unit = array.shards or array.chunks
     whole = [1] * array.ndim
     blocks = block_shape(
-        tuple(shape[axis] for axis in order),
-        tuple(unit[kept[axis]] for axis in order),
+        [array.shape[axis] for axis in places],
+        [unit[axis] for axis in places],
         array.dtype.itemsize,
     )
-    for axis, length in zip(order, blocks, strict=True):
-        whole[kept[axis]] = length
+    for axis, length in zip(places, blocks, strict=True):
+        whole[axis] = length
     stored: Any = ShardFiles.of(array) or StoredArray(array, partial=partial)
     data = da.from_array(stored, chunks=tuple(whole), inline_array=True)
-    gone = tuple(axis for axis in range(array.ndim) if axis not in kept)
+    gone = tuple(axis for axis in range(array.ndim) if axis not in places)
     data = data.squeeze(axis=gone) if gone else data
+    order = tuple(sorted(places).index(axis) for axis in places)
     data = data if order == (0, 1, 2) else data.transpose(order)
     native = array.dtype.newbyteorder("=")
     return data if native == array.dtype else data.astype(native)
-
-
-def _squeezed(shape: Sequence[int]) -> list[int]:
-    """Return the three axes that remain when surplus axes of length 1 are left out, first first."""
-    kept = list(range(len(shape)))
-    for axis in range(len(shape)):
-        if len(kept) > 3 and shape[axis] == 1:
-            kept.remove(axis)
-    return kept
 
 
 def block_shape(shape: Sequence[int], unit: Sequence[int], itemsize: int) -> tuple[int, int, int]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.geometry import Box
 from s5engine.infer.run import Run, open_run
+from s5engine.store.axes import axis_places
 from s5engine.store.files import is_remote, open_zarr_node
 from s5engine.store.nodes import find_member
-from s5engine.store.ome import axis_order, level_zero, read_levels
+from s5engine.store.ome import level_zero, read_levels
 from s5engine.store.pyramid import open_pyramid
 from s5engine.view.cache import TileCache
 from s5engine.view.labels import Labels, open_labels
@@ -205,7 +206,7 @@ def _stored_chunks(place: str) -> list[tuple[int, int, int]]:
         array = find_member(node, level.path)
         if not isinstance(array, zarr.Array) or array.ndim != 3:
             return []
-        order = axis_order(array.shape, told[1] if told else ())
+        order = axis_places(array, told[1] if told else (), place)
         depth, rows, columns = (array.chunks[axis] for axis in order)
         chunks.append((depth, rows, columns))
     return chunks

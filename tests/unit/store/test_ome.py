@@ -5,28 +5,9 @@ from __future__ import annotations
 import pytest
 
 from s5engine.errors import StoreError
-from s5engine.store.ome import VolumeRecord, axis_order, level_zero, read_record
+from s5engine.store.ome import VolumeRecord, level_zero, read_record
 
 RECORD = VolumeRecord("s", "http://h/s", {"0": {"size": 3}}, (3, 4), (5, 9, 7, 20), "uint8", 3, 128)
-
-
-@pytest.mark.parametrize(
-    ("shape", "names", "order"),
-    [
-        ((5, 100, 200), (), (0, 1, 2)),
-        ((100, 200, 5), (), (2, 0, 1)),
-        ((100, 5, 200), (), (1, 0, 2)),
-        ((5, 5, 200), (), (0, 1, 2)),
-        ((100, 20, 30), ("z", "y", "x"), (0, 1, 2)),
-        ((100, 20, 30), ("Z", "Y", "X"), (0, 1, 2)),
-        ((30, 20, 100), ("x", "y", "z"), (2, 1, 0)),
-        ((100, 200, 5), ("c", "y", "x"), (2, 0, 1)),
-    ],
-)
-def test_the_depth_is_what_is_named_z_or_the_smallest(
-    shape: tuple[int, ...], names: tuple[str, ...], order: tuple[int, int, int]
-) -> None:
-    assert axis_order(shape, names) == order
 
 
 @pytest.mark.parametrize(
