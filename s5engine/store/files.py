@@ -12,7 +12,7 @@ import numpy as np
 from s5engine.errors import InvalidArgumentError, MissingExtraError, StoreError
 from s5engine.geometry import take
 from s5engine.source.address import shown
-from s5engine.store.nodes import check_metadata, check_sizes, understanding
+from s5engine.store.nodes import check_metadata, check_node, understanding
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,8 +80,7 @@ def open_zarr_node(
             f"Reading {store} needs a package that is not installed: {error}.",
             'Install it with `pip install "s5engine[s3]"`.',
         ) from error
-    if isinstance(node, zarr.Array):
-        check_sizes(node, shown(str(place)))
+    check_node(node, shown(place) if isinstance(place, str) else place)
     return node
 
 

@@ -85,7 +85,9 @@ def open_group(path: Path, mode: Any = "r") -> zarr.Group:
 
     check_metadata(path)
     with understanding(path):
-        return zarr.open_group(path, mode=mode)
+        group = zarr.open_group(path, mode=mode)
+    check_node(group, path)
+    return group
 
 
 def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | None:
@@ -96,8 +98,6 @@ def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | 
     StoreError
         If its metadata cannot be understood.
     """
-    import zarr
-
     root = getattr(group.store, "root", None)
     folder: Any = f"{group.store}/{group.path}/{brief(name)}"
     if len(name) > LONGEST_NAME or "\0" in name or ".." in name.split("/"):
@@ -107,12 +107,30 @@ def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | 
         check_metadata(folder)
     with understanding(folder):
         found = group.get(name)
-    if isinstance(found, zarr.Array):
-        check_sizes(found, folder)
+    if found is not None:
+        check_node(found, folder)
     return found
 
 
-def check_sizes(array: zarr.Array[Any], where: str | Path) -> None:
+def check_node(node: zarr.Array[Any] | zarr.Group, where: str | Path) -> None:
+    """Check what zarr takes as it is: attributes, and the sizes that an array claims.
+
+    Raises
+    ------
+    StoreError
+        If the attributes are no object, an array is empty, or a size is beyond all sense.
+    """
+    import zarr
+
+    with understanding(where):
+        attributes: Any = node.metadata.attributes
+        if not isinstance(attributes, dict):
+            raise TypeError(f"the attributes are {brief(attributes)}")
+    if isinstance(node, zarr.Array):
+        _check_sizes(node, where)
+
+
+def _check_sizes(array: zarr.Array[Any], where: str | Path) -> None:
     """Check that an array's claims make sense before anything of their size is made.
 
     Raises

@@ -143,8 +143,8 @@ def image_in(group: zarr.Group, where: str) -> zarr.Group:
     if isinstance(first, zarr.Group) and second is None:
         return first
     raise StoreError(
-        f"{where} holds {'no image 0' if first is None else 'several images'}, as bioformats2raw writes "
-        "them, and a volume is one of them.",
+        f"{where} is a root of bioformats2raw and holds "
+        f"{'no image 0' if first is None else 'several images'}; a volume is one of them.",
         f"Give the path of one, such as {where.rstrip('/')}/0.",
     )
 
