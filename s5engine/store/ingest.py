@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from s5engine import console
 from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import SourceChangedError
+from s5engine.foreign import brief
 from s5engine.geometry import Box
 from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
 from s5engine.store.create import (
@@ -165,7 +166,7 @@ def check_same(found: VolumeRecord, wanted: VolumeRecord, path: Path) -> None:
         key, (old, new) = next(iter(changed.items()))
         raise SourceChangedError(
             f"The source {wanted.source} has changed since {path} was begun: "
-            f"{key} was {old} and is now {new}.",
+            f"{key} was {brief(old, 200)} and is now {brief(new, 200)}.",
             "Start afresh with resume=False, or ingest into another store.",
         )
 

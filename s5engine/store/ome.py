@@ -131,12 +131,15 @@ class Level:
 
 
 def _multiscale(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return what is said of the first image, if anything is."""
+    """Return what is said of the first image, if anything is; its levels are those with a path."""
     ome = attributes.get("ome", attributes)
     scales = ome.get("multiscales") if isinstance(ome, Mapping) else None
     if not isinstance(scales, Sequence) or not scales or not isinstance(scales[0], Mapping):
         return None
-    return scales[0]
+    told = scales[0].get("datasets")
+    datasets = told if isinstance(told, list | tuple) else ()
+    sound = [d for d in datasets if isinstance(d, Mapping) and isinstance(d.get("path"), str)]
+    return {**scales[0], "datasets": sound}
 
 
 def level_zero(attributes: Mapping[str, Any]) -> tuple[str, tuple[str, ...]] | None:
@@ -163,12 +166,8 @@ def holds_images(attributes: Mapping[str, Any]) -> bool:
 
 def read_levels(attributes: Mapping[str, Any]) -> list[Level]:
     """Return the levels of the first image, finest first; none without multiscales."""
-    told = _multiscale(attributes)
-    datasets = told.get("datasets") if told is not None else None
-    if not isinstance(datasets, Sequence):
-        return []
-    found = [d for d in datasets if isinstance(d, Mapping) and "path" in d]
-    return [Level(str(d["path"]).strip("/"), _scale(d)) for d in found]
+    told = _multiscale(attributes) or {"datasets": []}
+    return [Level(d["path"].strip("/"), _scale(d)) for d in told["datasets"]]
 
 
 def _scale(dataset: Mapping[str, Any]) -> tuple[float, ...]:

@@ -35,7 +35,8 @@ from s5engine.train.tile_table import (
     full_cells,
     reduce_map,
 )
-from s5engine.train.tileset import COLUMNS, RECORD, VERSION, Tileset, find_record, local_path
+from s5engine.train.tileset import COLUMNS, Tileset, local_path
+from s5engine.train.tileset_record import RECORD, VERSION, find_record
 
 if TYPE_CHECKING:
     import xarray as xr

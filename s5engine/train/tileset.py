@@ -24,6 +24,8 @@ import numpy.typing as npt
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
 from s5engine.store.files import on_this_machine
+from s5engine.store.nodes import find_member, open_group
+from s5engine.store.stored_array import StoredArray, read_whole
 from s5engine.train.labelled import (
     Parts,
     choose_layers,
@@ -34,13 +36,12 @@ from s5engine.train.labelled import (
 )
 from s5engine.train.mask_rows import Mask
 from s5engine.train.tile_table import REDUCTION, TileRules
+from s5engine.train.tileset_record import read_record
 
 if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-RECORD = "s5engine_tileset"
-VERSION = 1
 #: Type of each column of the index.
 COLUMNS = {
     "part": "uint16", "y": "int32", "x": "int32", "ink_percent": "uint8", "ignore_percent": "uint8",
@@ -107,8 +108,28 @@ class Tileset:
         self.packed: bool = self.record["packed"]
         self._volumes = {} if volumes is None else self._fitting(volumes)
         self._maps: dict[str, npt.NDArray[np.uint8]] = {}
-        for name in COLUMNS:
-            setattr(self, name, np.asarray(self._array(f"index/{name}")[:]))
+        for name, column in self._read_index().items():
+            setattr(self, name, column)
+
+    def _read_index(self) -> dict[str, npt.NDArray[Any]]:
+        """Return each column of the index; tiles lie in the parts that the record tells of."""
+        columns = {name: read_whole(self._array(f"index/{name}")) for name in COLUMNS}
+        known = self.record["parts"]
+        sizes = np.array([part["shape"] for part in known]).reshape(-1, 2)
+        sound = [c.ndim == 1 and c.dtype == COLUMNS[n] for n, c in columns.items()]
+        sound.append(len({c.shape for c in columns.values()}) == 1)
+        if all(sound) and len(columns["part"]):
+            sound.append(int(columns["part"].max()) < len(known))
+        if all(sound) and len(columns["part"]):
+            corners = np.stack([columns["y"], columns["x"]], axis=1).astype(np.int64)
+            sound.append(bool((corners >= 0).all()))
+            sound.append(bool((corners + self.tile <= sizes[columns["part"]]).all()))
+        if not all(sound):
+            raise StoreError(
+                f"The tileset {self.store} is damaged: its index holds no tiles of its parts.",
+                "Build it again with resume=False.",
+            )
+        return columns
 
     def __len__(self) -> int:
         return len(self.part)
@@ -164,7 +185,7 @@ class Tileset:
         rows = slice(int(self.y[i]), int(self.y[i]) + self.tile)
         columns = slice(int(self.x[i]), int(self.x[i]) + self.tile)
         if self.packed:
-            return np.asarray(self._array(f"layers/{name}")[:, rows, columns])
+            return StoredArray(self._array(f"layers/{name}"), partial=True)[:, rows, columns]
         if name not in self._volumes:
             raise StoreError(
                 f"The tileset {self.store} is an index without pixels, and the part {name} it "
@@ -178,14 +199,21 @@ class Tileset:
     def _part_maps(self, name: str) -> npt.NDArray[np.uint8]:
         """Return label and keep of a part, as packed bits."""
         if name not in self._maps:
-            self._maps[name] = np.asarray(self._array(f"maps/{name}")[:])
+            maps = read_whole(self._array(f"maps/{name}"))
+            height, width = next(p["shape"] for p in self.record["parts"] if p["name"] == name)
+            least = _maps_shape(height, width)
+            if maps.dtype != np.uint8 or maps.shape != least:
+                raise StoreError(
+                    f"The tileset {self.store} is damaged: maps/{name} has the shape {maps.shape}, "
+                    f"not {least}.",
+                    "Build it again with resume=False.",
+                )
+            self._maps[name] = maps
         return self._maps[name]
 
     @cached_property
     def _group(self) -> zarr.Group:
-        import zarr
-
-        return zarr.open_group(self.store, mode="r")
+        return open_group(self.store)
 
     @cached_property
     def _arrays(self) -> dict[str, Any]:
@@ -194,13 +222,12 @@ class Tileset:
     def _array(self, path: str) -> Any:
         """Return an array of the store, opened once."""
         if path not in self._arrays:
-            try:
-                self._arrays[path] = self._group[path]
-            except KeyError as error:
+            self._arrays[path] = find_member(self._group, path)
+            if not hasattr(self._arrays[path], "shape"):
                 raise StoreError(
                     f"The tileset {self.store} is damaged: it has no {path}.",
                     "Build it again with resume=False.",
-                ) from error
+                )
         return self._arrays[path]
 
     def _fitting(self, volumes: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
@@ -280,45 +307,9 @@ def local_path(store: str | Path) -> Path:
     )
 
 
-def find_record(store: Path) -> dict[str, Any] | None:
-    """Return what a tileset says about itself; None if nothing is there.
-
-    Raises
-    ------
-    StoreError
-        If something else is there, or it is of another version.
-    """
-    import zarr
-    from zarr.errors import GroupNotFoundError
-
-    if not store.exists() or (store.is_dir() and not any(store.iterdir())):
-        return None
-    try:
-        record = dict(zarr.open_group(store, mode="r").attrs).get(RECORD)
-    except (GroupNotFoundError, OSError, ValueError):
-        record = None
-    if not isinstance(record, dict):
-        raise StoreError(
-            f"{store} exists and is not a tileset; it is left alone.",
-            "Choose another place for the tileset, or move that away.",
-        )
-    if record.get("version") != VERSION:
-        raise StoreError(
-            f"The tileset {store} has version {record.get('version')}, not {VERSION}.",
-            "It was written by another version of s5engine: build it again elsewhere.",
-        )
-    return record
-
-
-def read_record(store: Path) -> dict[str, Any]:
-    """Return what a tileset says about itself.
-
-    Raises
-    ------
-    StoreError
-        If there is none.
-    """
-    record = find_record(store)
-    if record is None:
-        raise StoreError(f"There is no tileset at {store}.", "build_tileset makes one.")
-    return record
+def _maps_shape(height: int, width: int) -> tuple[int, int, int]:
+    """Return the shape of label and keep of a part, one bit a pixel, as `reduce_map` makes them."""
+    rows, columns = (
+        (side - REDUCTION // 2 + REDUCTION - 1) // REDUCTION for side in (height, width)
+    )
+    return 2, rows, -(-columns // 8)

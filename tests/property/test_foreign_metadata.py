@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -147,6 +148,16 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
         group.attrs.update(ome if form == 2 else {"ome": ome})
     s5.write_run(ink(folder), folder / "run", progress=False)
     s5.split(folder / "layers", folder / "tree", width=600, progress=False)
+    cut = s5.contrast(s5.open_volume(folder / "ours3")).isel(y=slice(0, 64), x=slice(0, 96))
+    part = cut.assign_attrs(segment="20260101", part=1)
+    labels = folder / "labels" / "20260101_01"
+    labels.mkdir(parents=True)
+    for name in ("label", "mask"):
+        drawn = np.full((64, 96), 255, np.uint8)
+        (labels / f"{name}.png").write_bytes(imagecodecs.png_encode(drawn))
+    s5.build_tileset(
+        {1: part}, labels.parent, folder / "tiles", tile=32, stride=16, packed=True, progress=False
+    )
     return folder
 
 
@@ -236,6 +247,21 @@ def test_runs_that_go_on(stores: Path, which: int, by: Mutation) -> None:
 @given(by=MUTATIONS)
 def test_trees_of_parts(stores: Path, by: Mutation) -> None:
     survives(stores, "tree", lambda path: look(s5.open_volume(next(path.iterdir()))), 0, by)
+
+
+def look_at_tiles(path: Path) -> None:
+    tileset = s5.open_tileset(path)
+    repr(tileset)
+    for number in range(-1, len(tileset) - 1, 5):
+        example = tileset[number]
+        assert example.layers.shape[1:] == (32, 32)
+        assert example.label.shape == example.keep.shape == (8, 8)
+
+
+@settings(max_examples=80, deadline=None)
+@given(which=st.integers(0, 50), by=MUTATIONS)
+def test_tilesets(stores: Path, which: int, by: Mutation) -> None:
+    survives(stores, "tiles", look_at_tiles, which, by)
 
 
 def test_faults_of_the_program_are_not_hidden(tmp_path: Path) -> None:
