@@ -18,6 +18,7 @@ from tornado.websocket import websocket_connect
 import s5engine as s5
 from s5engine.view.app import page_of
 from s5engine.view.exhibit import Exhibit, open_exhibit
+from s5engine.view.pictures import SurfacePicture
 from s5engine.view.serve import Viewer
 from support import noise, volume_of
 
@@ -34,9 +35,9 @@ def small_exhibit(folder: Path, *, segment: str = "test", run: str = "run") -> E
     ink.attrs = {"segment": segment, "source": "memory"}
     s5.write_run(ink, folder / run, formats=("zarr",), progress=False)
     (folder / "labels").mkdir(exist_ok=True)
-    return open_exhibit(
-        [folder / run], labels=folder / "labels", saves=folder / "saves"
-    )  # fmt: skip
+    exhibit = open_exhibit([folder / run], labels=folder / "labels", saves=folder / "saves")
+    exhibit.panels[0].surface = SurfacePicture("volume", [volume])
+    return exhibit
 
 
 def served(exhibit: Exhibit) -> Viewer:
@@ -91,10 +92,12 @@ class OpenPage:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End the connection, as a closed tab does."""
+    def close(self, *, abrupt: bool = False) -> None:
+        """End the connection, as a closed tab does, or one of a browser that was killed."""
 
         async def end() -> None:
+            if abrupt:
+                self._socket.protocol.stream.close()
             self._socket.close()
             while not self._ended and await self._socket.read_message() is not None:
                 pass
@@ -116,6 +119,7 @@ class OpenPage:
 
         self._loop = asyncio.new_event_loop()
         self._socket = self._loop.run_until_complete(begin())
+        self._socket.protocol.set_nodelay(True)
         self._loop.run_until_complete(self._answer("", "ACK"))
 
     def pull(self) -> dict[str, Any]:
@@ -145,7 +149,7 @@ class OpenPage:
     async def _answer(self, name: str, kind: str = "") -> dict[str, Any]:
         pieces: list[str] = []
         while True:
-            piece = await asyncio.wait_for(self._socket.read_message(), 20)
+            piece = await asyncio.wait_for(self._socket.read_message(), 5)
             if piece is None:
                 self._ended = True
                 raise ConnectionError("the connection was closed")

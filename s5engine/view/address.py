@@ -68,7 +68,7 @@ class ViewSettings:
                 raise InvalidArgumentError(f"{name} is a number of pixels, not {value}.")
         if self.colour not in COLOURS:
             raise InvalidArgumentError(
-                f"colour is one of {', '.join(COLOURS)}, not {self.colour[:_LONGEST]!r}."
+                f"colour is one of {', '.join(COLOURS)}, not {str(self.colour)[:_LONGEST]!r}."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,17 +20,21 @@ log = logging.getLogger("s5engine.view")
 _ANSWERS: Any = {"PULL-DOC-REQ": ServerSession.pull, "PATCH-DOC": ServerSession.patch}
 #: A close code of the application's own.
 _NO_SESSION = 4000
-#: Characters of a page's fault that are told the page.
+#: Characters of a message's header, and of what is wrong with it.
 _LONGEST = 300
 
 
 class Connection(WSHandler):
     """Bokeh's, but that a message which cannot be taken is told the page, and nothing else ends."""
 
+    #: Whether a message has begun and is not whole.
+    _within = False
+
     def open(self, *args: Any, **kwargs: Any) -> None:
         """Begin; one with a wrong token is closed."""
         with _surviving(self._refuse):
             super().open()
+            self.set_nodelay(True)  # a message has three pieces: none waits for the others' receipt
 
     async def _async_open(self, token: str) -> None:
         with _surviving(self._refuse):  # the page may have gone, or its session
@@ -44,17 +49,19 @@ class Connection(WSHandler):
         if receiver is None or self.connection is None:
             self._refuse("too early")
             return
-        message = None
-        with _surviving(self._begin_again):
+        if _is_header(fragment):  # whatever came before, a message begins
+            receiver = Receiver(Protocol())
+            own: Any = self
+            own.receiver, self._within = receiver, True
+        if not self._within:
+            return
+        message, self._within = None, False
+        with _surviving(lambda why: None):
             message = await receiver.consume(fragment)
+            self._within = message is None
         if message is not None:
             with _surviving(lambda why: None):  # one without a number has no answer
                 await self._reply(message)
-
-    def _begin_again(self, why: str) -> None:
-        """Take the next piece for the beginning of a message."""
-        own: Any = self
-        own.receiver = Receiver(Protocol())
 
     async def _reply(self, message: Any) -> None:
         """Send the answer, or what is wrong with the message."""
@@ -75,6 +82,16 @@ class Connection(WSHandler):
             raise ProtocolError(f"A page does not send {message.msgtype!r}.")
         return await _ANSWERS[message.msgtype](message, connection)
 
+    async def send_message(self, message: Any) -> None:
+        """Send a message; a page that has gone needs none."""
+        with _surviving(lambda why: None):
+            await super().send_message(message)
+
+    def ping(self, data: str | bytes = b"") -> None:
+        """Keep the connection alive, unless it is closing."""
+        with _surviving(lambda why: None):
+            super().ping(data)
+
     def on_close(self) -> None:
         """Let the session go; it may have ended before."""
         connection: Any = self.connection
@@ -83,6 +100,19 @@ class Connection(WSHandler):
             with _surviving(lambda why: None):
                 connection.session.notify_connection_lost()
             application.client_lost(connection)
+
+
+def _is_header(fragment: str | bytes) -> bool:
+    """Return whether a message begins: no other piece names its kind."""
+    if not isinstance(fragment, str) or len(fragment) > _LONGEST or "msgtype" not in fragment:
+        return False
+    try:
+        words = json.loads(fragment)
+    except ValueError:
+        return False
+    return isinstance(words, dict) and all(
+        isinstance(words.get(key), str) for key in ("msgid", "msgtype")
+    )
 
 
 @contextmanager

@@ -39,6 +39,8 @@ _SESSION = ("bokeh-token", "bokeh-session-id")
 #: The word in a session's token that says that its page may write.
 MAY_WRITE = "may_write"
 _KEY_BYTES = 32
+#: How often closed pages are looked for, and how long one may come back, ms.
+_LOOK_FOR_CLOSED, _KEEP_CLOSED = 5_000, 15_000
 #: A setting in the address is not longer, bytes.
 _LONGEST = 200
 
@@ -96,8 +98,8 @@ def application_of(make_page: Callable[[Document], None], port: int, frames: str
         include_headers=[],
         include_cookies=[],
         keep_alive_milliseconds=10_000,
-        check_unused_sessions_milliseconds=5_000,
-        unused_session_lifetime_milliseconds=15_000,
+        check_unused_sessions_milliseconds=_LOOK_FOR_CLOSED,
+        unused_session_lifetime_milliseconds=_KEEP_CLOSED,
         websocket_max_message_size_bytes=64 * 2**20,
         s5_policy=_policy(own, frames),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from s5engine.errors import S5Error
@@ -252,7 +254,7 @@ class Page:
             number, _, name = place.partition(" ")
             self.plots[int(number)].put(name, wanted, pixels)
 
-        self.doc.add_next_tick_callback(put)
+        self._later(put)
 
     def _answer(self, number: int, sharp: bool) -> None:
         """Tell the page that what it asked for with a move has been sent, or sent roughly."""
@@ -266,15 +268,19 @@ class Page:
         def tell() -> None:
             self.answered.data = {**self.answered.data, **{k: [v] for k, v in words.items()}}
 
-        self.doc.add_next_tick_callback(tell)
+        self._later(tell)
 
     def _look_again(self) -> None:
         """Look at runs that still go: what they have written since is shown."""
         for panel in self.exhibit.panels:
             if panel.run is None or panel.ink is None or not _still_goes(panel):
                 continue
-            panel.run = open_run(panel.run.directory, partial=True)
-            panel.ink.reopen()
+            try:
+                panel.run = open_run(panel.run.directory, partial=True)
+                panel.ink.reopen()
+            except (S5Error, OSError) as error:  # it may come back
+                self._say(f"{panel.title} cannot be read: {error}")
+                continue
             done = panel.run.blocks_done
             state = "finished" if panel.run.completed else f"{sum(done.values())} blocks done"
             self._say(f"{panel.title}: {state}")
@@ -324,7 +330,12 @@ class Page:
         self.controls.note.text = text
 
     def _say_later(self, text: str) -> None:
-        self.doc.add_next_tick_callback(lambda: self._say(text))
+        self._later(lambda: self._say(text))
+
+    def _later(self, change: Callable[[], None]) -> None:
+        """Change the document in its own turn, from another thread; a closed page has none."""
+        with suppress(AttributeError):  # Bokeh takes the document of a closed page to pieces
+            self.doc.add_next_tick_callback(change)
 
 
 def _still_goes(panel: Panel) -> bool:

@@ -19,7 +19,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from s5engine.console import say
-from s5engine.errors import S5Error
 from s5engine.view.cache import TileCache
 from s5engine.view.pictures import Gray
 from s5engine.view.pixels import Wanted, assemble, missing, read_tiles, runs_of
@@ -114,7 +113,7 @@ class Painter:
             try:
                 if self._paint(wish, number):
                     self._read_ahead(ahead)
-            except (S5Error, OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever a store holds, the page goes on
                 self._failed(f"This cannot be read: {error}")
                 self._finished(number, True)
 

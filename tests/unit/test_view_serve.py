@@ -95,3 +95,29 @@ def test_a_port_that_is_taken_or_none_is_an_error(viewer) -> None:
     with pytest.raises(InvalidArgumentError, match="65535"):
         Viewer(lambda doc: None, port=70_000)
     assert issubclass(StoreError, S5Error)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "localhost:12345", "localhost", "[::1]:9"])
+def test_a_forwarded_port_is_told_how_it_is_opened(viewer, host: str) -> None:
+    said = refused(viewer, host)
+    assert f"ssh -L {viewer.port}:127.0.0.1:{viewer.port}" in said
+    assert f"--port {host.rpartition(':')[2] if host[-1].isdigit() else 80}" in said
+    assert host in said
+
+
+@pytest.mark.parametrize("host", ["evil.example", "<img src=x>:1", "127.0.0.1:99999999", ""])
+def test_another_name_is_told_nothing_of_this_server(viewer, host: str) -> None:
+    assert str(viewer.port) not in refused(viewer, host)
+
+
+def refused(viewer: Viewer, host: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=10)
+    connection.putrequest("GET", "/", skip_host=True)
+    connection.putheader("Host", host)
+    connection.endheaders()
+    answer = connection.getresponse()
+    said = answer.read().decode()
+    connection.close()
+    assert answer.status in (400, 403)
+    assert said == "" or answer.getheader("Content-Type", "").startswith("text/plain")
+    return said
