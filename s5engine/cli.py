@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ from s5engine.cli_options import (
 )
 from s5engine.cli_plan import planning_group
 from s5engine.cli_training import relabel, tiles, train
-from s5engine.console import now
+from s5engine.console import now, watched_output
 from s5engine.errors import InvalidArgumentError, S5Error
 
 app = typer.Typer(
@@ -45,17 +46,29 @@ _INTERRUPTED = 130
 def main() -> None:
     """Run the command line; a mistake of the user's ends in one clear line."""
     share_arena()
-    try:
-        app()
-    except S5Error as error:
-        # Errors speak to users of Python too; here the same way out is an option.
-        text = str(error).replace("resume=False", "--fresh").replace("spread=True", "--spread")
+    with watched_output() as output:
+        try:
+            app()
+        except S5Error as error:
+            # Errors speak to users of Python too; here the same way out is an option.
+            text = str(error).replace("resume=False", "--fresh").replace("spread=True", "--spread")
+            _complain(text)
+            sys.exit(1)
+        except SystemExit as end:
+            if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this
+                _complain("stopped. The same command goes on where it was.")
+            raise
+        except OSError as error:
+            if error is not output.failure:
+                raise
+            _complain(f"the output cannot be written: {error.strerror}.")
+            sys.exit(1)
+
+
+def _complain(text: str) -> None:
+    """Say what is wrong, if there is anybody to hear it."""
+    with contextlib.suppress(OSError, ValueError):
         typer.secho(f"s5: {text}", fg="red", err=True)
-        sys.exit(1)
-    except SystemExit as end:
-        if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this
-            typer.secho("s5: stopped. The same command goes on where it was.", fg="red", err=True)
-        raise
 
 
 @app.command()

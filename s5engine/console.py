@@ -5,14 +5,17 @@ Everything goes to standard error, so that standard output stays free for result
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TextIO, TypeVar
+
+T = TypeVar("T")
 
 #: Seconds between two plain lines of the same work.
 LINE_INTERVAL = 5.0
@@ -129,7 +132,9 @@ class _Bar:
 
 def say(message: str) -> None:
     """Print one plain line for the person at the keyboard."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201
+    if sys.stderr is not None:  # it was closed before Python began
+        with suppress(OSError, ValueError):  # a full disk or a closed terminal stops no work
+            print(message, file=sys.stderr, flush=True)  # noqa: T201
 
 
 def now(*words: str | Path) -> None:
@@ -144,6 +149,55 @@ def clock(seconds: float) -> str:
         return f"{whole} s"
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+class Output:
+    """Standard output that remembers how it failed: a full disk, a reader that has gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write as the stream does."""
+        return self._noting(lambda: self._stream.write(text))
+
+    def flush(self) -> None:
+        """Flush as the stream does."""
+        self._noting(self._stream.flush)
+
+    def _noting(self, do: Callable[[], T]) -> T:
+        try:
+            return do()
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def watched_output() -> Iterator[Output]:
+    """Watch standard output, and leave nothing in it that Python would fail over at its end."""
+    stream: Any = sys.stdout
+    output: Any = Output(stream)
+    if stream is not None:  # it was closed before Python began
+        sys.stdout = output
+    try:
+        yield output
+    finally:
+        sys.stdout = stream
+        if stream is not None:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                with suppress(OSError, ValueError):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _on_a_terminal() -> bool:
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 def table(rows: Mapping[str, str]) -> str:
@@ -185,7 +239,7 @@ def progress(
         yield _Silent()
         return
     pace = Pace(what, total, unit, done)
-    if not sys.stderr.isatty():
+    if not _on_a_terminal():
         left = total - done
         units = unit.removesuffix("s") if left == 1 else unit
         say(f"{what}: {left:,g} {units} to do" + (f", {done:,g} done before" if done else ""))

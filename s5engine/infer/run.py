@@ -28,7 +28,7 @@ from s5engine.infer.surgery import recover_tiles, verbs_after_blend
 from s5engine.infer.tile_array import pick_statistic
 from s5engine.infer.turns import Turns, step_seconds
 from s5engine.store.band_tasks import current_client
-from s5engine.store.progress import Journal, read_units
+from s5engine.store.progress import Journal, as_json, check_settings, read_finished, read_units
 from s5engine.store.pyramid import write_levels
 
 if TYPE_CHECKING:
@@ -196,6 +196,11 @@ def _begin_or_go_on(
             "somebody's results.",
             "Choose another folder, or move them away.",
         )
+    if resume and (folder / RECORD_NAME).exists():  # it may be for reading alone by now
+        found = read_finished(folder / _JOURNAL)
+        if found is not None:
+            check_settings(found, as_json(settings), f"The work at {folder / _JOURNAL}")
+            return _report(open_run(folder), progress)
     with Journal.open(folder / _JOURNAL, settings, resume=resume) as journal:
         if journal.is_complete and (folder / RECORD_NAME).exists():
             return _report(open_run(folder), progress)

@@ -180,8 +180,31 @@ class Journal:
 
 def discard(path: Path) -> None:
     """Delete a journal whose work is done, as a killed process may have left it."""
-    end_attempts(path)
-    path.unlink(missing_ok=True)
+    if path.exists():
+        with contextlib.suppress(OSError):  # a finished store may be for reading alone by now
+            end_attempts(path)
+            path.unlink(missing_ok=True)
+
+
+def read_finished(path: Path) -> dict[str, Any] | None:
+    """Return the settings of a journal whose work is complete, without opening it for writing.
+
+    None if there is no journal, or its work is not complete.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, or is not a journal.
+    """
+    try:
+        lines = _whole_lines(path, path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"The journal {path} cannot be read: {error.strerror}.") from error
+    records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
+    done = any(record.get("complete") is True for record in records)
+    return _header(path, lines[0]) if done else None
 
 
 def read_units(path: Path) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ a task of the workers.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -139,10 +140,11 @@ def write_levels(
     base = find_base(path)
     if resume and len(listed_levels(base)) == len(base.shapes) and not _needs_listing(base):
         if _journal_path(path).exists():  # killed between its last line and its end
-            remove_strays(path)
-            if (found := open_levels(base)) is not None:
-                forget_token(found[1][0])
-            discard(_journal_path(path))
+            with contextlib.suppress(OSError):  # or it is for reading alone by now
+                remove_strays(path)
+                if (found := open_levels(base)) is not None:
+                    forget_token(found[1][0])
+                discard(_journal_path(path))
         return
     try:
         with Journal.open(_journal_path(path), {}, resume=resume) as journal:
