@@ -60,11 +60,9 @@ def read_record(directory: Path) -> dict[str, Any]:
 
 def _check(record: dict[str, Any]) -> None:
     """Raise if what other steps take from a record is not what they expect."""
-    settings = mapping(record.get("settings", {}))
-    if "written_box" in settings:
-        wholes(settings["written_box"], 4)
-    if "written_windows" in settings:
-        wholes(settings["written_windows"])
+    settings = mapping(record.get("settings"))
+    wholes(settings.get("written_box"), 4)
+    wholes(settings.get("written_windows"))
     for key in ("segment", "source", "taper", "edge", "dtype"):
         text(settings.get(key) or "")
     for name in ("times", "blocks"):

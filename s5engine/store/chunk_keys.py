@@ -107,7 +107,7 @@ def no_chunks(
     metadata: Any = array.metadata
     last = metadata.encode_chunk_key(tuple(count - 1 for count in chunk_grid(array)))
     there = f"{count} other files, such as {', '.join(found)}" if found else "none"
-    fix = "Copy the array again, with all its files; partial=True opens it, and it reads as 0."
+    fix = "Copy it again, with all its files; if all of its pixels are 0, partial=True opens it."
     if told:
         fix = (
             f"Its chunks are named like {told[0]!r}: say so in its metadata "
