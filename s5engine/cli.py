@@ -23,6 +23,7 @@ from s5engine.cli_options import (
     Out,
     Precision,
     Trust,
+    Version,
     in_threads,
     scheduled,
 )
@@ -33,11 +34,16 @@ from s5engine.errors import InvalidArgumentError, S5Error
 
 app = typer.Typer(
     name="s5",
-    help="Show the ink in unrolled Herculaneum scroll segments, whatever their size.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def any_verb(version: Version = False) -> None:
+    """Show the ink in unrolled Herculaneum scroll segments, whatever their size."""
+
 
 #: Exit status after Ctrl-C.
 _INTERRUPTED = 130

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s5engine.console import say
 from s5engine.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def prediction(
     model = s5.load_checkpoint(checkpoint, device=device, trust=trust, backend=backend)
     plain = cut(s5.open_volume(address_of(volume)), part, box_of(crop))
     contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
+    if contrasted.dtype != "uint8":
+        say(f"infer: {contrasted.dtype} pixels are scaled to 8 bits, each layer from its own range")
     asked |= {"windows": numbers(windows) or [], "mask": mask_of(mask, plain)}
     return s5.to_uint8(contrasted), model, asked
 

@@ -111,3 +111,18 @@ def _with_parameters(verb: Verb, parameters: Sequence[inspect.Parameter]) -> Ver
     told.__annotations__ = {p.name: p.annotation for p in parameters}
     told.__dict__.pop("__wrapped__", None)
     return verb
+
+
+def _say_version(asked: bool) -> None:
+    """Say the version, and nothing else."""
+    if asked:
+        from s5engine import __version__
+
+        typer.echo(f"s5engine {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from html import escape
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
@@ -270,3 +271,8 @@ def progress(
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, completed=int(done), unit=unit)
         yield _Bar(pace, lambda units: bar.update(task, completed=units))
+
+
+def as_html(text: str) -> str:
+    """Return lines as a notebook shows them: as they are, in letters of one width."""
+    return f"<pre>{escape(text)}</pre>"

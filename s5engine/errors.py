@@ -35,6 +35,10 @@ class InvalidArgumentError(S5Error, ValueError):
     """An argument does not fit: a crop outside the volume, a stride that does not divide."""
 
 
+class PartNotFoundError(S5Error, KeyError):
+    """A volume has no part of this number."""
+
+
 class SourceError(S5Error, OSError):
     """A source of layers cannot be read, or is not what it should be."""
 

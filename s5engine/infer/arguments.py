@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -161,3 +162,24 @@ def lazy_mask(mask: Mask, volume: xr.DataArray) -> da.Array:
     values = on_pixels(mask, volume, "papyrus mask")
     lazy = values if isinstance(values, da.Array) else da.from_array(values, chunks=1024)
     return lazy if lazy.dtype == bool else lazy.astype(bool)
+
+
+def model_of(model: Any) -> InkModel:
+    """Return the model itself, or that of a checkpoint's path.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is neither: a bare network does not say which layers and tiles it wants.
+    """
+    from s5engine.model.ink_model import InkModel, load_checkpoint
+
+    if isinstance(model, InkModel):
+        return model
+    if isinstance(model, str | Path):
+        return load_checkpoint(model)
+    raise InvalidArgumentError(
+        f"A model is an InkModel or a checkpoint's path, not {type(model).__name__}: a bare "
+        "network does not say which tiles and layers it wants.",
+        "Wrap it: wrap_model(network, tile=…, layers=…), or name its file to load_checkpoint.",
+    )

@@ -15,7 +15,7 @@ import numpy as np
 from s5engine.budget import resolve_budget
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
-from s5engine.infer.arguments import Mask, check_volume, lazy_mask, pick_layers, whole
+from s5engine.infer.arguments import Mask, check_volume, lazy_mask, model_of, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
 from s5engine.infer.fit import plan_memory
 from s5engine.infer.memory import BLOCK_SIZES
@@ -33,6 +33,8 @@ from s5engine.infer.tiles import STATISTICS, TileTask, predict_block
 from s5engine.infer.tta import views
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import dask.array as da
     import xarray as xr
 
@@ -45,7 +47,7 @@ BLEND_STEP = "blend"
 
 def predict_ink(
     volume: xr.DataArray,
-    model: InkModel,
+    model: InkModel | str | Path,
     *,
     windows: Sequence[int],
     stride: int = 64,
@@ -64,7 +66,8 @@ def predict_ink(
     ----------
     volume : (layer, y, x) DataArray, uint8
         A contrasted surface volume, or a crop of one.
-    model : InkModel
+    model : InkModel, or str or Path
+        Or the path of a checkpoint, which is loaded as `load_checkpoint` does by itself.
     windows : sequence of int
         First layer number of each layer window.
     stride : int
@@ -102,6 +105,7 @@ def predict_ink(
     BudgetError
         If not even the smallest block fits the budget.
     """
+    model = model_of(model)
     taper_weights(taper, model.tile)
     tiles = predict_tiles(
         volume, model, windows=windows, stride=stride, tta=tta, mask=mask, edge=edge, batch=batch,

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s5engine.budget import format_bytes, resolve_budget
-from s5engine.console import format_seconds, table
+from s5engine.console import as_html, format_seconds, table
 from s5engine.geometry import Edge, TileAxis
-from s5engine.infer.arguments import Mask, pick_layers
+from s5engine.infer.arguments import Mask, model_of, pick_layers
 from s5engine.infer.fit import count_workers, plan_memory, waiting_bytes
 from s5engine.infer.graph import predict_ink
 from s5engine.infer.memory import InferenceMemory
@@ -103,6 +103,17 @@ class Plan:
             "arithmetic": self.memory.arithmetic(),
         }
 
+    def __repr__(self) -> str:
+        time = "" if self.seconds is None else f", {format_seconds(self.seconds)}"
+        return (
+            f"<Plan: {self.tiles:,} tiles in each of {self.windows} windows, {self.views} views, "
+            f"{format_bytes(self.projected_peak)} of {format_bytes(self.budget)} on "
+            f"{self.device}{time}; print it for more>"
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self))
+
     def __str__(self) -> str:
         unknown = "unknown (a wrapped callable)"
         disk = ", ".join(f"{name} {format_bytes(n)}" for name, n in self.disk_bytes.items())
@@ -129,7 +140,7 @@ class Plan:
 
 def plan(
     volume: xr.DataArray,
-    model: InkModel,
+    model: InkModel | str | Path,
     *,
     windows: Sequence[int],
     stride: int = 64,
@@ -170,6 +181,7 @@ def plan(
     SourceError
         If the source cannot be read.
     """
+    model = model_of(model)
     model = model if precision == "auto" else model.with_precision(precision)
     ink = predict_ink(
         volume, model, windows=windows, stride=stride, tta=tta, taper=taper, mask=mask, edge=edge,

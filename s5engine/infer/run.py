@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.budget import current_rss, peak_rss, share_arena
-from s5engine.console import say
+from s5engine.console import as_html, say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
+from s5engine.foreign import brief
 from s5engine.infer.fit import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
@@ -54,6 +55,17 @@ class Run:
 
     directory: Path
     record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        settings = self.record.get("settings", {})
+        windows = [str(window) for window in settings.get("written_windows") or []]
+        y0, y1, x0, x1 = settings.get("written_box") or (0, 0, 0, 0)
+        done = "finished" if self.completed else f"unfinished, {self.share_done:.0%} done"
+        place = f"{brief(settings.get('segment'))}, {y1 - y0} × {x1 - x0} px"
+        return f"<Run {self.directory}: {done}; {place}, windows {', '.join(windows[:8])}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
 
     @property
     def ink(self) -> xr.DataArray:

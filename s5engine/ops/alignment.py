@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.foreign import brief
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -98,3 +99,21 @@ def on_pixels(array: Any, volume: xr.DataArray, what: str) -> Any:
 def _listed(numbers: np.ndarray) -> str:
     shown = ", ".join(map(str, numbers[:8].tolist()))
     return shown + (", …" if len(numbers) > 8 else "")
+
+
+def check_dims(volume: Any, verb: str) -> None:
+    """Raise if something is no volume with the dims (layer, y, x).
+
+    Raises
+    ------
+    InvalidArgumentError
+        With how an array of pixels becomes one.
+    """
+    dims = getattr(volume, "dims", None)
+    if dims != ("layer", "y", "x") or not hasattr(volume, "coords"):
+        kind = type(volume).__name__ if dims is None else f"one with the dims {brief(dims)}"
+        raise InvalidArgumentError(
+            f"{verb} takes a volume with the dims (layer, y, x), not {kind}.",
+            "Open one with open_volume, or name the axes of your pixels: "
+            'xr.DataArray(pixels, dims=("layer", "y", "x"), coords={"layer": …, "y": …, "x": …}).',
+        )

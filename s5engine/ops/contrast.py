@@ -6,12 +6,13 @@ The network only reads contrasted layers; the table is that of the 2025 system.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.ops.alignment import check_dims
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -92,26 +93,38 @@ def apply_table(block: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.LUT(flat, table)).reshape(block.shape)
 
 
-def contrast(volume: xr.DataArray, points: Points = DEFAULT_POINTS) -> xr.DataArray:
+@overload
+def contrast(volume: np.ndarray, points: Points = ...) -> np.ndarray: ...
+
+
+@overload
+def contrast(volume: xr.DataArray, points: Points = ...) -> xr.DataArray: ...
+
+
+def contrast(volume: Any, points: Points = DEFAULT_POINTS) -> Any:
     """Return the volume with contrast applied, lazily.
 
     Parameters
     ----------
     volume : (layer, y, x) DataArray, uint8 or uint16
-        A surface volume without contrast.
+        A surface volume without contrast; or bare pixels, (y, x) or (layer, y, x).
     points : sequence of (input, output), optional
         Control points on the 8-bit scale.
 
     Returns
     -------
     (layer, y, x) DataArray
-        Same type, blocks and coordinates; ``attrs["contrast"]`` holds the points.
+        Same type, blocks and coordinates; ``attrs["contrast"]`` holds the points. Bare pixels give
+        bare pixels.
 
     Raises
     ------
     InvalidArgumentError
         If the type or the points do not fit, or contrast was applied before.
     """
+    if isinstance(volume, np.ndarray) and volume.ndim:
+        return apply_table(volume, lookup_table(points, volume.dtype))
+    check_dims(volume, "contrast")
     before = volume.attrs.get("contrast")
     if before:
         raise InvalidArgumentError(

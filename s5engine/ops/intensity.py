@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.ops.alignment import check_dims
 from s5engine.ops.contrast import apply_table
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def to_uint8(volume: xr.DataArray, *, limits: Limits = "layer") -> xr.DataArray:
     InvalidArgumentError
         If the volume's type or the limits do not fit.
     """
+    check_dims(volume, "to_uint8")
     if volume.dtype == np.uint8:
         return volume
     if volume.dtype != np.uint16:

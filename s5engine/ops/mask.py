@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.ops.alignment import check_dims
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -33,6 +34,7 @@ def papyrus_mask(volume: xr.DataArray, layer: int = MASK_LAYER) -> xr.DataArray:
     InvalidArgumentError
         If the volume does not have that layer.
     """
+    check_dims(volume, "papyrus_mask")
     numbers = [int(n) for n in volume.layer.values]
     if layer not in numbers:
         raise InvalidArgumentError(

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
+from s5engine.console import as_html
 from s5engine.errors import SourceError, SourceNotFoundError
 from s5engine.source.address import (
     StorageOptions,
@@ -70,6 +71,9 @@ class LayerIndex(Mapping[int, LayerFile]):
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
 
     def __repr__(self) -> str:
         numbers = list(self)

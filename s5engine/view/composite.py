@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.infer.run import Run, open_run
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -21,7 +23,7 @@ _TRUNCATE = 4.0
 
 
 def composite(
-    ink: xr.DataArray | np.ndarray,
+    ink: xr.DataArray | np.ndarray | Run | str | Path,
     *,
     method: Method = "mean",
     boost: float = 1.0,
@@ -33,8 +35,9 @@ def composite(
 
     Parameters
     ----------
-    ink : (window, y, x) DataArray or ndarray
-        Ink in [0, 1], lazy or not. A window whose maximum exceeds 1 is divided by it.
+    ink : (window, y, x) DataArray or ndarray, Run, or str or Path
+        Ink in [0, 1], lazy or not; or that of a run, or of the run in a folder. A
+        window whose maximum exceeds 1 is divided by it.
     method : {"mean", "max"}
         How windows are combined.
     boost : float
@@ -58,6 +61,12 @@ def composite(
     InvalidArgumentError
         If an argument does not fit.
     """
+    ink = open_run(ink).ink if isinstance(ink, str | Path) else ink
+    ink = ink.ink if isinstance(ink, Run) else ink
+    if getattr(ink, "shape", None) is None:
+        raise InvalidArgumentError(
+            f"composite takes ink (window, y, x) or a run, not {type(ink).__name__}."
+        )
     if method not in ("mean", "max"):
         raise InvalidArgumentError(f'method is "mean" or "max", not {method!r}.')
     if not isinstance(boost, int | float | np.number) or not 1 <= boost <= 10:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+#: Letters that the font has not, and what is drawn for them.
+_LETTERS = str.maketrans({"×": "x", "–": "-", "—": "-", "−": "-", "µ": "u", "σ": "s"})
 #: Width and height of the plot itself, and the margins around it, px.
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM, _RIGHT = 768, 220, 70, 44, 40, 24
 _PAPER, _INK, _BAR, _LINE = 255, 20, 110, 205
@@ -32,7 +34,7 @@ def write_histogram(panels: Sequence[tuple[str, np.ndarray]], top: float, path: 
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(size=15)
     for number, (caption, counts) in enumerate(panels):
         zero = number * tall + _TOP + _HEIGHT
-        pen.text((_LEFT, number * tall + 12), caption, fill=_INK, font=font)
+        pen.text((_LEFT, number * tall + 12), drawable(caption), fill=_INK, font=font)
         share = counts / max(counts.sum(), 1)
         scale = float(share[1:].max()) if share[1:].any() else 1.0
         for part in range(5):
@@ -57,3 +59,9 @@ def write_histogram(panels: Sequence[tuple[str, np.ndarray]], top: float, path: 
     picture.save(partial, format="PNG", optimize=True)
     partial.replace(path)
     return path
+
+
+def drawable(caption: str) -> str:
+    """Return a caption in letters that Pillow's own font has: it draws a box for any other."""
+    known = caption.translate(_LETTERS)
+    return "".join(letter if letter.isascii() or letter in "…·" else "?" for letter in known)

@@ -11,6 +11,7 @@ import numpy as np
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.store.png import write_gray_png
 from s5engine.view.composite import to_gray
+from s5engine.view.histogram import drawable
 
 #: Space between panels and the height of a caption's line, px.
 _GAP, _LINE = 12, 26
@@ -83,7 +84,7 @@ def write_sheet(
     for row, height in zip(rows, heights, strict=True):
         for column, (caption, picture) in enumerate(row):
             left = _GAP + column * (width + _GAP)
-            pen.text((left, top), caption, fill=_WORDS, font=font)
+            pen.text((left, top), drawable(caption), fill=_WORDS, font=font)
             sheet.paste(Image.fromarray(to_gray(picture)), (left, top + _LINE))
         top += height + _LINE + _GAP
     target = Path(path)

@@ -1,0 +1,143 @@
+"""What a new user meets on the first day: short reprs, bare pixels, paths, versions, notebooks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import ImageFont
+
+import s5engine as s5
+from s5engine.errors import CheckpointNotFoundError, InvalidArgumentError, PartNotFoundError
+from s5engine.infer.run import Run
+from s5engine.source.listing import LayerFile, LayerIndex
+from s5engine.view.histogram import drawable
+from support import counting_model, noise, volume_of
+
+WORDS = st.text(max_size=40) | st.sampled_from(
+    ["<script>alert(1)</script>", '"><img src=x>', "&lt;"]
+)
+
+
+def s5_verb(*words: str) -> subprocess.CompletedProcess[str]:
+    code = "from s5engine.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@given(WORDS, WORDS, st.lists(st.integers(0, 200), max_size=120), st.booleans())
+@example("<script>alert(1)</script>", "<b>", [3], True)
+@settings(max_examples=60, deadline=None)
+def test_runs_and_indices_are_short_and_text(segment, folder, windows, completed) -> None:
+    record = {"completed": completed, "settings": {
+        "segment": segment, "written_windows": windows, "written_box": [0, 30, 5, 45],
+        "fingerprint": {str(n): {"url": folder * 9} for n in range(99)},
+    }}  # fmt: skip
+    run = Run(Path("runs") / folder.replace("\x00", ""), record)
+    numbers = windows or [0]
+    files = {n: LayerFile(n, f"/x/{n}.tif", f"{n}.tif") for n in numbers}
+    index = LayerIndex(files, f"/data/{folder}", segment=segment)
+    for shown in (run, index):
+        lines = repr(shown).splitlines()
+        assert len(repr(shown)) < 600 + 8 * len(segment + folder)
+        assert lines
+        html = shown._repr_html_()
+        assert html.startswith("<pre>")
+        assert "<" not in html.removeprefix("<pre>").removesuffix("</pre>")
+    assert ("unfinished" in repr(run)) != completed
+    assert "30 × 40 px" in repr(run)
+
+
+def test_a_plan_is_a_line_and_a_table() -> None:
+    model, _ = counting_model()
+    plan = s5.plan(volume_of(noise((16, 96, 96)), contrast=[[0, 0]]), model, windows=[0])
+    assert repr(plan).startswith("<Plan: ")
+    assert len(repr(plan).splitlines()) == 1
+    assert "to read" in plan._repr_html_()
+
+
+@given(st.integers(-3, 40), st.integers(1, 35_000), st.integers(900, 12_000))
+@settings(max_examples=50, deadline=None)
+def test_a_part_is_there_or_named_as_missing(number: int, width: int, wide: int) -> None:
+    volume = volume_of(np.zeros((1, 1, width), np.uint8), chunks=(1, 1, width))
+    parts = s5.parts(volume, width=wide)
+    if number in parts:
+        assert parts[number].attrs["part"] == number
+        return
+    assert parts.get(number) is None
+    with pytest.raises(PartNotFoundError, match="has the parts 1…") as caught:
+        parts[number]
+    assert isinstance(caught.value, KeyError)
+    assert f"no part {number}:" in str(caught.value)
+
+
+@given(st.sampled_from([np.uint8, np.uint16]), st.integers(1, 3), st.integers(1, 9))
+@settings(max_examples=50, deadline=None)
+def test_bare_pixels_are_contrasted_as_a_volume_is(dtype, layers: int, side: int) -> None:
+    pixels = noise((layers, side, side), dtype=dtype)
+    wanted = s5.contrast(volume_of(pixels, chunks=(1, side, side))).values
+    bare = s5.contrast(pixels)
+    assert isinstance(bare, np.ndarray)
+    np.testing.assert_array_equal(bare, wanted)
+    np.testing.assert_array_equal(s5.contrast(pixels[0]), wanted[0])
+
+
+@pytest.mark.parametrize("verb", [s5.to_uint8, s5.papyrus_mask, s5.parts])
+def test_what_needs_a_volume_says_how_pixels_become_one(verb) -> None:
+    for wrong in (np.zeros((2, 3, 4), np.uint16), "a.zarr", None, volume_of(noise((2, 9, 9)))[0]):
+        with pytest.raises(InvalidArgumentError, match=r"xr\.DataArray"):
+            verb(wrong)
+
+
+def test_a_model_is_named_by_its_path_and_a_bare_network_told_how(tmp_path: Path) -> None:
+    volume = volume_of(noise((16, 96, 96)))
+    with pytest.raises(CheckpointNotFoundError, match=r"none\.ckpt"):
+        s5.predict_ink(volume, tmp_path / "none.ckpt", windows=[0])
+    for call in (s5.predict_ink, s5.plan):
+        with pytest.raises(InvalidArgumentError, match="wrap_model"):
+            call(volume, torch.nn.Conv2d(1, 1, 1), windows=[0])
+
+
+def test_a_composite_is_made_of_ink_a_run_or_its_folder(tmp_path: Path) -> None:
+    model, _ = counting_model()
+    ink = s5.predict_ink(volume_of(noise((16, 96, 96))), model, windows=[0])
+    run = s5.write_run(ink, tmp_path / "run", formats=("zarr",), progress=False)
+    wanted = s5.composite(ink.compute())
+    for given_ink in (run, run.directory, str(run.directory)):
+        np.testing.assert_array_equal(s5.composite(given_ink), wanted)
+    with pytest.raises(InvalidArgumentError, match="a run"):
+        s5.composite(3)
+
+
+@given(st.text(max_size=30))
+@example("of means of 4 × 4 px")
+@settings(max_examples=60, deadline=None)
+def test_captions_are_in_letters_that_the_font_has(caption: str) -> None:
+    font = ImageFont.load_default(size=15)
+    box = bytes(font.getmask("\u0378"))
+    shown = drawable(caption)
+    assert len(shown) == len(caption)
+    assert all(bytes(font.getmask(letter)) != box for letter in shown if letter.isprintable())
+    assert drawable("4 × 4 px") == "4 x 4 px"
+
+
+@pytest.mark.parametrize("words", [["--version"], ["-h"], ["infer", "-h"], ["plan", "fetch", "-h"]])
+def test_version_and_help_are_said(words) -> None:
+    done = s5_verb(*words)
+    assert done.returncode == 0, done.stderr
+    assert (s5.__version__ if words == ["--version"] else "Usage") in done.stdout
+
+
+def test_a_shell_completes() -> None:
+    assert "--show-completion" in s5_verb("-h").stdout
