@@ -112,6 +112,27 @@ def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | 
     return found
 
 
+def find_arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+    """Return the arrays in a group by their names; none where the store has no lists.
+
+    Raises
+    ------
+    StoreError
+        If the metadata of a member cannot be understood.
+    """
+    import zarr
+
+    root = getattr(group.store, "root", None)
+    if isinstance(root, Path):
+        # One by one: zarr reads all members at once and prints what each of them raises.
+        folder = root / group.path
+        names = sorted(place.name for place in folder.iterdir() if check_metadata(place))
+        found = {name: find_member(group, name) for name in names}
+        return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
+    with understanding(f"{group.store}/{group.path}"):
+        return dict(group.arrays()) if group.store.supports_listing else {}
+
+
 def check_node(node: zarr.Array[Any] | zarr.Group, where: str | Path) -> None:
     """Check what zarr takes as it is: attributes, and the sizes that an array claims.
 

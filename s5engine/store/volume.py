@@ -14,7 +14,7 @@ from s5engine.foreign import brief
 from s5engine.store import parts_tree
 from s5engine.store.axes import Places, axis_places
 from s5engine.store.chunk_keys import check_chunks
-from s5engine.store.nodes import find_member, understanding
+from s5engine.store.nodes import find_arrays, find_member
 from s5engine.store.ome import VolumeRecord, holds_images, level_zero, read_record
 from s5engine.store.read_shards import ShardFiles
 from s5engine.store.stored_array import StoredArray
@@ -174,10 +174,7 @@ def _full_resolution(
         # Before OME-NGFF 0.3 no axes are named: there are these five.
         fixed = tuple("tczyx") if level and not names and found.ndim == 5 else names
         return found, fixed
-    arrays = {}
-    if level is None and group.store.supports_listing:
-        with understanding(where):
-            arrays = dict(group.arrays())
+    arrays = find_arrays(group) if level is None else {}
     if len(arrays) == 1:
         return next(iter(arrays.values())), ()
     listed = f" among {sorted(arrays)}" if arrays else ""
