@@ -50,7 +50,8 @@ def parts(
     InvalidArgumentError
         If the width or the offset do not fit, or the columns are not neighbours.
     """
-    check_dims(volume, "parts")
+    if "x" not in getattr(volume, "dims", ()):  # masks (y, x) have parts too
+        check_dims(volume, "parts")
     if not volume.sizes["x"]:
         return Parts()
     check_neighbours(volume)

@@ -95,7 +95,7 @@ def test_bare_pixels_are_contrasted_as_a_volume_is(dtype, layers: int, side: int
 
 @pytest.mark.parametrize("verb", [s5.to_uint8, s5.papyrus_mask, s5.parts])
 def test_what_needs_a_volume_says_how_pixels_become_one(verb) -> None:
-    for wrong in (np.zeros((2, 3, 4), np.uint16), "a.zarr", None, volume_of(noise((2, 9, 9)))[0]):
+    for wrong in (np.zeros((2, 3, 4), np.uint16), "a.zarr", None):
         with pytest.raises(InvalidArgumentError, match=r"xr\.DataArray"):
             verb(wrong)
 
@@ -141,3 +141,10 @@ def test_version_and_help_are_said(words) -> None:
 
 def test_a_shell_completes() -> None:
     assert "--show-completion" in s5_verb("-h").stdout
+
+
+def test_a_mask_has_parts_as_its_volume_has() -> None:
+    mask = s5.papyrus_mask(volume_of(noise((11, 9, 30))))
+    assert {number: part.shape for number, part in s5.parts(mask, width=20).items()} == {
+        1: (9, 20), 2: (9, 10),
+    }  # fmt: skip
