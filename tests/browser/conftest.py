@@ -49,7 +49,7 @@ def browser(driver) -> Iterator[object]:
 @pytest.fixture
 def tab(browser) -> Iterator[Tab]:
     context = browser.new_context(viewport={"width": 1200, "height": 720})
-    context.set_default_timeout(10_000)
+    context.set_default_timeout(60_000)  # a machine may be busy
     opened = Tab(context.new_page())
     yield opened
     assert opened.errors == []

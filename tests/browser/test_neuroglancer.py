@@ -36,7 +36,7 @@ def test_neuroglancer_draws_a_volume_and_a_run(data: Path, driver, place: str) -
     errors: list[str] = []
     page.on("console", lambda told: errors.append(told.text) if "chunk" in told.text else None)
     page.goto(viewer.get_viewer_url())
-    for _ in range(40):
+    for _ in range(240):
         page.wait_for_timeout(500)
         shot = Image.open(io.BytesIO(page.screenshot())).convert("L")
         middle = np.asarray(shot)[200:350, 300:500]

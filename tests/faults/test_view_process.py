@@ -51,7 +51,7 @@ def test_it_serves_its_address_until_ctrl_c(store: str, tmp_path: Path, opened: 
         line = process.stderr.readline()
         found = re.search(r"http://127\.0\.0\.1:\d+/", line)
         assert found, line + process.stderr.read()
-        with urllib.request.urlopen(found[0], timeout=30) as page:
+        with urllib.request.urlopen(found[0], timeout=60) as page:
             assert page.status == 200
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)

@@ -77,7 +77,7 @@ def test_devices_that_were_chosen_for_this_process_are_kept(
 
 def test_threads_are_as_many_as_asked_and_only_inside() -> None:
     seen: set[str] = set()
-    lock, together = threading.Lock(), threading.Barrier(3, timeout=20)
+    lock, together = threading.Lock(), threading.Barrier(3, timeout=60)
 
     def meet(block: np.ndarray) -> np.ndarray:
         with lock:

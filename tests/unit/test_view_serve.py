@@ -21,7 +21,7 @@ def viewer() -> Iterator[Viewer]:
 
 
 def ask(viewer: Viewer, path: str, method: str = "GET", **headers: str) -> tuple[int, dict]:
-    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=60)
     connection.putrequest(method, path, skip_host=True)
     for name, value in ({"Host": f"127.0.0.1:{viewer.port}"} | headers).items():
         connection.putheader(name.replace("_", "-"), value)

@@ -24,10 +24,10 @@ def test_ink_shows_itself_beside_its_volume_until_it_is_stopped() -> None:
     try:
         assert shown.url.startswith("http://127.0.0.1:")
         assert f'src="{shown.url}"' in shown._repr_html_()
-        with urllib.request.urlopen(shown.url, timeout=10) as page:
+        with urllib.request.urlopen(shown.url, timeout=60) as page:
             assert page.status == 200
             assert b"bokeh" in page.read().lower()
     finally:
         shown.stop()
     with pytest.raises(urllib.error.URLError):
-        urllib.request.urlopen(shown.url, timeout=5)
+        urllib.request.urlopen(shown.url, timeout=60)

@@ -28,7 +28,7 @@ PATH = f"{LAYERS}/00.tif"
 
 def ask(server, path=PATH, method="GET", **headers):
     """Status, headers, body of one request on a connection of its own."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     try:
         connection.request(method, "/" + path, headers=headers)
         answer = connection.getresponse()

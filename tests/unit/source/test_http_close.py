@@ -20,10 +20,10 @@ def test_closing_in_the_loops_thread_does_not_wait_for_itself() -> None:
         async def collected() -> None:
             client.close()
 
-        asyncio.run_coroutine_threadsafe(collected(), loop).result(timeout=20)
+        asyncio.run_coroutine_threadsafe(collected(), loop).result(timeout=60)
 
         async def until_closed() -> None:
             while not session.closed:
                 await asyncio.sleep(0.01)
 
-        asyncio.run_coroutine_threadsafe(until_closed(), loop).result(timeout=20)
+        asyncio.run_coroutine_threadsafe(until_closed(), loop).result(timeout=60)

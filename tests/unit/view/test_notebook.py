@@ -74,7 +74,7 @@ def test_a_real_kernel_shows_it_beside_xarrays_text(tmp_path: Path) -> None:
     ]
     code = (
         "shown = s5.show(s5.open_volume(" + repr(str(tmp_path / "a")) + "))\n"
-        "import urllib.request\nprint(urllib.request.urlopen(shown.url, timeout=20).status)\nshown"
+        "import urllib.request\nprint(urllib.request.urlopen(shown.url, timeout=60).status)\nshown"
     )
     cells = [nbformat.v4.new_code_cell(text) for text in [*codes, code, "shown.stop()"]]
     book = nbformat.v4.new_notebook(cells=cells)
