@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from s5engine.address import place_of
 from s5engine.budget import share_arena
 from s5engine.cli_arguments import address_of, box_of, cutting, numbers, prediction
 from s5engine.cli_options import (
@@ -133,7 +134,8 @@ def info(
     """
     from s5engine.cli_info import run_lines, volume_lines
 
-    is_run = "://" not in volume and (Path(volume) / "run.json").exists()
+    place = place_of(volume)
+    is_run = isinstance(place, Path) and (place / "run.json").exists()
     for name, value in run_lines(volume) if is_run else volume_lines(volume):
         typer.echo(f"{name:<10}{value}")
     if out is not None:

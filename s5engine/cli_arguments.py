@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s5engine.address import local_path
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError
 
@@ -16,7 +17,8 @@ def address_of(text: str) -> str:
     """Return an address; a bare segment name that the catalogue knows is looked up there."""
     from s5engine.source.catalog import SEGMENTS
 
-    return SEGMENTS.get(text, text) if not Path(text).exists() else text
+    path = local_path(text)
+    return SEGMENTS.get(text, text) if path is not None and not path.exists() else text
 
 
 def numbers(text: str | None) -> list[int] | None:
@@ -83,7 +85,8 @@ def layer_files(address: str) -> str | None:
     from s5engine.errors import SourceError
 
     where = address_of(address)
-    if where.rstrip("/").endswith(".zarr") or Path(where).exists():
+    place = local_path(where)
+    if where.rstrip("/").endswith(".zarr") or (place is not None and place.exists()):
         return None
     import s5engine as s5
 

@@ -28,7 +28,7 @@ class _UsuallyInfer(TyperGroup):
 
     def _check_volume(self, word: str) -> None:
         """Refuse a first word that is neither a verb, an option nor a volume."""
-        from s5engine.source.address import local_path
+        from s5engine.address import local_path
 
         where = local_path(address_of(word))
         if not word.startswith("-") and where is not None and not where.exists():

@@ -8,6 +8,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import PART_WIDTH, Box, part_columns, window_layers
 
@@ -114,7 +115,7 @@ def read_title_settings(path: str | Path) -> TitleSettings:
     InvalidArgumentError
         If the file is not TOML, or a key is missing, unknown or of another type.
     """
-    where = Path(path)
+    where = local_file(path, "settings")
     try:
         values = tomllib.loads(where.read_text(encoding="utf-8"))
     except FileNotFoundError:

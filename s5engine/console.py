@@ -16,6 +16,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
+from s5engine.errors import without_credentials
+
 T = TypeVar("T")
 
 #: Seconds between two plain lines of the same work.
@@ -135,7 +137,7 @@ def say(message: str) -> None:
     """Print one plain line for the person at the keyboard."""
     if sys.stderr is not None:  # it was closed before Python began
         with suppress(OSError, ValueError):  # a full disk or a closed terminal stops no work
-            print(message, file=sys.stderr, flush=True)  # noqa: T201
+            print(without_credentials(message), file=sys.stderr, flush=True)  # noqa: T201
 
 
 def now(*words: str | Path) -> None:

@@ -5,6 +5,19 @@ Every class also inherits the builtin that a caller would expect, so ``except Va
 
 from __future__ import annotations
 
+import re
+
+#: User and password in an address, and what follows its question mark: tokens, signatures.
+_CREDENTIALS = re.compile(
+    r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.\-]*://)(?:[^\s/?#'\"<>]*@)?(?P<place>[^\s?'\"<>]*)"
+    r"(?:\?[^\s'\"<>]*)?"
+)
+
+
+def without_credentials(text: str) -> str:
+    """Return a text whose addresses have lost user, password and query."""
+    return _CREDENTIALS.sub(r"\g<scheme>\g<place>", text) if "://" in text else text
+
 
 class S5Error(Exception):
     """Base of every error that s5engine raises on purpose.
@@ -18,6 +31,8 @@ class S5Error(Exception):
     """
 
     def __init__(self, what: str, fix: str = "") -> None:
+        # Whatever a library said about an address, nobody's password is printed.
+        what = without_credentials(what)
         super().__init__(f"{what} {fix}".strip())
         self.what = what
         self.fix = fix

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from s5engine.alignment import check_neighbours, is_reversed, on_pixels
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tta import views
-from s5engine.ops.alignment import check_neighbours, is_reversed, on_pixels
 
 if TYPE_CHECKING:
     import dask.array as da

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import as_html, say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
@@ -28,7 +29,10 @@ from s5engine.infer.stored import BLOCK, MEANS, open_stored, plain_value
 from s5engine.infer.surgery import recover_tiles, verbs_after_blend
 from s5engine.infer.tile_array import pick_statistic
 from s5engine.infer.turns import Turns, step_seconds
+from s5engine.paths import check_output
 from s5engine.store.band_tasks import current_client
+from s5engine.store.identity import pixels_identity
+from s5engine.store.origins import store_of
 from s5engine.store.progress import Journal, as_json, check_settings, read_finished, read_units
 from s5engine.store.pyramid import write_levels
 
@@ -131,7 +135,7 @@ def open_run(directory: str | Path, *, partial: bool = False) -> Run:
     StoreError
         If there is no finished run in the folder; with ``partial``, none at all.
     """
-    folder = Path(directory)
+    folder = local_file(directory, "run")
     record = read_record(folder)
     if not record.get("completed") and not partial:
         raise StoreError(
@@ -183,7 +187,8 @@ def write_run(
         If the folder cannot be written.
     """
     _check(ink, formats, dtype)
-    folder = Path(directory)
+    folder = local_file(directory, "run")
+    check_output(folder, store_of(ink), _source_of(ink), what="run")
     settings = _settings(ink, formats, dtype)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -195,6 +200,12 @@ def write_run(
             f"The run in {folder} cannot be written: {error}.",
             "Make room or check the rights, then run the same command to go on.",
         ) from error
+
+
+def _source_of(ink: xr.DataArray) -> str | None:
+    """Return the place of the pixels that ink was made from, as far as it says so."""
+    source = ink.attrs.get("source")
+    return source if isinstance(source, str) and source and Path(source).exists() else None
 
 
 def _begin_or_go_on(
@@ -307,7 +318,8 @@ def _settings(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[str
         "dtype": dtype,
     }
     kept = {k: plain_value(v) for k, v in ink.attrs.items() if k not in MEANS}
-    return kept | written | _reworked(ink)
+    # Its name says all that makes it: the volume, the network, what was done to either.
+    return kept | written | {"ink": pixels_identity(ink)} | _reworked(ink)
 
 
 def _reworked(ink: xr.DataArray) -> dict[str, Any]:
@@ -322,7 +334,7 @@ def _reworked(ink: xr.DataArray) -> dict[str, Any]:
     if any((np.diff(ink[side].values) != 1).any() for side in ("y", "x")):
         told["written_pixels"] = tokenize(ink.y.values, ink.x.values)
     if ink.chunks is None:
-        return told | {"values": tokenize(ink.values)}
+        return told
     verbs = sorted(verbs_after_blend(ink.data))
     return told | ({"verbs": verbs} if verbs else {})
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from s5engine.alignment import is_reversed
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import TileAxis
 from s5engine.infer.arguments import Mask
 from s5engine.infer.tiles import STATISTICS, TileTask
-from s5engine.ops.alignment import is_reversed
+from s5engine.store.identity import pixels_identity
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,6 +111,7 @@ def provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     if is_reversed(volume):  # named only where it is so: other runs keep the record that they had
         kept["reversed"] = True
     return kept | {
+        "volume": pixels_identity(volume), "network": model.identity,
         "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
         "precision": model.precision, "backend": model.backend,
     }  # fmt: skip

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from s5engine.address import local_file
 from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError
 from s5engine.model.config import NetworkConfig
 from s5engine.model.tensor_names import network_tensors
@@ -85,7 +86,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Che
         If it is not a checkpoint, holds another architecture, needs ``trust``, or its tensors do
         not fit or are not finite.
     """
-    file = Path(path)
+    file = local_file(path, "checkpoint")
     if not file.exists():
         raise CheckpointNotFoundError(f"There is no checkpoint at {str(file)!r}.")
     contents = _load(file, trust)
@@ -135,7 +136,7 @@ def save_checkpoint(
     CheckpointError
         If the network's tensors do not fit ``config`` or are not finite.
     """
-    file = Path(path)
+    file = local_file(path, "checkpoint")
     tensors = {k: v.detach().cpu() for k, v in network_tensors(network.state_dict()).items()}
     _check_tensors(tensors, config, file)
     contents = {

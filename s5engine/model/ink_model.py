@@ -6,8 +6,10 @@ import copy
 import functools
 import os
 import threading
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -75,6 +77,30 @@ class InkModel:
         self.name, self.config, self.sha256 = name, config, sha256
         self._run, self._plain = run, plain
         self._origin, self._asked = origin, "auto"
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells this network from others: the same for the same weights and code.
+
+        A callable that cannot be told from others gets another one in each process: what was
+        begun with it cannot be gone on with.
+        """
+        known = self._known()
+        return known or f"{self.name}, which cannot be told from others ({uuid.uuid4().hex[:8]})"
+
+    def _known(self) -> str | None:
+        return None if self._origin is None else self._origin[0].identity
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        sizes = self.tile, self.layers, self.reduction
+        return (
+            "s5engine-model",
+            self.identity,
+            sizes,
+            self.precision,
+            self.backend,
+            str(self.device),
+        )
 
     @property
     def network(self) -> Any:

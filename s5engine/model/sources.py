@@ -14,6 +14,7 @@ import torch
 
 from s5engine.errors import CheckpointError
 from s5engine.model.checkpoint import read_checkpoint
+from s5engine.model.code_hash import code_hash
 from s5engine.model.config import NetworkConfig
 from s5engine.model.unetr_segformer import UnetrSegformer
 
@@ -33,6 +34,10 @@ class Source(Protocol):
     def sha256(self) -> str | None:
         """Of the checkpoint file, if there is one."""
 
+    @property
+    def identity(self) -> str | None:
+        """The same for the same weights, wherever they lie; None if that is not known."""
+
     def network(self) -> UnetrSegformer:
         """Build the network."""
 
@@ -50,6 +55,11 @@ class FromCheckpoint:
     def name(self) -> str:
         """The file's name without its ending."""
         return self.path.name.removesuffix(".ckpt")
+
+    @property
+    def identity(self) -> str:
+        """The file's SHA-256."""
+        return self.sha256
 
     def network(self) -> UnetrSegformer:
         """Read the file again.
@@ -82,6 +92,11 @@ class FromSeed:
         """Says that nothing was learned."""
         return f"untrained-{self.config.model_type}-seed-{self.seed}"
 
+    @property
+    def identity(self) -> str:
+        """All that the weights are drawn from."""
+        return f"seed {self.seed} of torch {torch.__version__} for {self.config}"
+
     def network(self) -> UnetrSegformer:
         """Draw the weights, on the CPU, leaving torch's global generator as it was."""
         with torch.random.fork_rng(devices=[]):
@@ -102,6 +117,11 @@ class FromNetwork:
     def config(self) -> NetworkConfig:
         """The network's sizes."""
         return self.plain.config
+
+    @property
+    def identity(self) -> str | None:
+        """A hash of the weights and of the code."""
+        return code_hash(self.plain)
 
     def network(self) -> UnetrSegformer:
         """Return it as it is."""

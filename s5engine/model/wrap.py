@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.model.code_hash import code_hash
 from s5engine.model.ink_model import InkModel, TileFunction
 
 
@@ -70,6 +71,9 @@ class WrappedModel(InkModel):
             plain=lambda: function,
         )
         self._function = function
+
+    def _known(self) -> str | None:
+        return code_hash(self._function)
 
     def with_precision(self, precision: str) -> InkModel:
         """Return this model; its precision is its own affair.

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.alignment import check_dims
 from s5engine.errors import InvalidArgumentError
-from s5engine.ops.alignment import check_dims
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from s5engine.alignment import check_dims
 from s5engine.errors import InvalidArgumentError
-from s5engine.ops.alignment import check_dims
 from s5engine.ops.contrast import apply_table
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s5engine.alignment import check_dims
 from s5engine.errors import InvalidArgumentError
-from s5engine.ops.alignment import check_dims
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from s5engine.alignment import check_dims, check_neighbours
 from s5engine.errors import PartNotFoundError
 from s5engine.foreign import brief
 from s5engine.geometry import PART_WIDTH, part_columns
-from s5engine.ops.alignment import check_dims, check_neighbours
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.alignment import on_pixels
 from s5engine.errors import InvalidArgumentError
-from s5engine.ops.alignment import on_pixels
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.geometry import PART_WIDTH, Box
 from s5engine.train.labelled import IGNORE, LABEL, MASK
@@ -61,7 +62,7 @@ def find_part(folder: str | Path, ink: Box, number: int | None) -> PartFolder:
     SourceError
         If a file is not a PNG.
     """
-    folder = Path(folder)
+    folder = local_file(folder, "part")
     if not folder.is_dir():
         raise SourceNotFoundError(
             f"The part's folder {folder} does not exist.",

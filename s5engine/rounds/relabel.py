@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.console import progress as show_progress
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.infer.run import Run, open_run
+from s5engine.paths import check_output
 from s5engine.rounds.changes import Changes
 from s5engine.rounds.evidence import RunEvidence
 from s5engine.rounds.part_folder import NearRows, PartFolder, Rows, find_part
@@ -118,12 +120,14 @@ def relabel(
     if progress and not evidence.has_tiles:
         say("relabel: the run holds no tiles: ink of 0 is taken for not predicted")
     work = _Work(evidence, folder, rule)
-    with _folder_for(Path(out)) as made:
+    check_output(out, opened.directory, what="folder of proposals")
+    out = local_file(out, "folder of proposals")
+    with _folder_for(out) as made:
         counts = _write(work, made, progress)
         _write_record(made / RECORD, opened, folder, rule, counts, evidence.has_spread)
         names = (LABEL, IGNORE, CHANGES, RECORD)
-        backups = move_in(made, Path(out), names)
-    label, ignore, changes, record = (Path(out) / name for name in names)
+        backups = move_in(made, out, names)
+    label, ignore, changes, record = (out / name for name in names)
     return RelabelReport(label, ignore, changes, record, counts, tuple(backups))
 
 

@@ -9,8 +9,8 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
+from s5engine.address import StorageOptions, shown
 from s5engine.errors import SourceChangedError, SourceError, SourceNotFoundError
-from s5engine.source.address import StorageOptions, shown
 from s5engine.source.disk import need_disk
 from s5engine.source.retry import (
     Halt,
@@ -60,11 +60,12 @@ class HttpClient:
 
     def __init__(self, storage_options: StorageOptions | None, retry: RetryPolicy) -> None:
         from aiohttp import ClientTimeout
-        from fsspec.implementations.http import HTTPFileSystem
+
+        from s5engine.source.session import SignedFileSystem
 
         options = dict(storage_options or {})
         options["skip_instance_cache"] = True
-        self._fs = HTTPFileSystem(**options)
+        self._fs = SignedFileSystem(**options)
         self._request = dict(self._fs.kwargs)
         self._headers = dict(self._request.pop("headers", None) or {})
         wait = retry.timeout

@@ -57,6 +57,8 @@ class Layer:
         If not None the rows are read from there.
     directory_bytes : int
         Bytes fetched to know all this.
+    sample : str or None
+        A digest of pieces of the file, where nothing else surely tells its version.
     """
 
     number: int
@@ -66,6 +68,7 @@ class Layer:
     codec: Codec
     spool: RowSpool | None = None
     directory_bytes: int = 0
+    sample: str | None = None
 
     @property
     def name(self) -> str:

@@ -11,16 +11,17 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
-from s5engine.console import as_html
-from s5engine.errors import SourceError, SourceNotFoundError
-from s5engine.source.address import (
+from s5engine.address import (
     StorageOptions,
     child,
     is_http,
     local_path,
     open_filesystem,
+    place_of,
     shown,
 )
+from s5engine.console import as_html
+from s5engine.errors import SourceError, SourceNotFoundError
 from s5engine.source.http import HttpClient
 from s5engine.source.retry import RetryPolicy
 
@@ -89,7 +90,7 @@ class LayerIndex(Mapping[int, LayerFile]):
 
 def _absolute(url: str) -> str:
     path = local_path(url)
-    return url if path is None or url.startswith("file://") else str(path.absolute())
+    return url if path is None else str(path.absolute())
 
 
 def _rebuild(
@@ -132,15 +133,16 @@ def list_layers(
     MissingExtraError
         If a package for this kind of address is missing.
     """
-    base = str(url)
-    if is_http(base):
+    place = place_of(url)
+    base = str(place)
+    if isinstance(place, Path):
+        base, names = _enter(base, _local_names)
+    elif is_http(base):
         client = HttpClient(storage_options, retry or RetryPolicy())
         try:
             base, names = _enter(base, lambda folder: _http_names(folder, client))
         finally:
             client.close()
-    elif (path := local_path(base)) is not None:
-        base, names = _enter(str(path), _local_names)
     else:
         base, names = _enter(base, lambda folder: _fsspec_names(folder, storage_options))
     return _index(base, names, storage_options)
@@ -279,12 +281,15 @@ def _some(names: list[str], limit: int = 8) -> str:
 
 
 def _segment(base: str) -> str:
+    """Return the name of the folder above ``layers``, whatever way the address is written."""
     path = local_path(base)
-    folders = [p for p in unquote(urlsplit(base).path).split("/") if p]
-    if path is not None:
-        folders = [p for p in path.absolute().parts if p != path.anchor]
-    elif not is_http(base):
-        folders = [p for p in shown(base).partition("://")[2].split("/") if p]
+    if path is not None:  # without links and dots: one folder has one name
+        folders = [part for part in path.resolve().parts if part != path.anchor]
+    else:
+        folders = [part for part in unquote(shown(base).partition("://")[2]).split("/") if part]
+        folders = folders[1:] if is_http(base) else folders
     if folders and folders[-1] == _FOLDER:
         folders.pop()
-    return folders[-1] if folders else _FOLDER
+    # Dots lead elsewhere: they are no name, whoever undoes them.
+    name = folders[-1] if folders else ""
+    return name if name not in ("", ".", "..") else _FOLDER

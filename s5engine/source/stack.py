@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from s5engine.address import StorageOptions
+from s5engine.alignment import check_ascending
 from s5engine.budget import parse_bytes
 from s5engine.errors import InvalidArgumentError, SourceError
 from s5engine.geometry import Box, as_box
-from s5engine.ops.alignment import check_ascending
-from s5engine.source.address import StorageOptions
 from s5engine.source.band import BATCH, Band
 from s5engine.source.decode import Pixels
 from s5engine.source.layer import Layer
@@ -70,9 +70,14 @@ class LayerStack:
         return self.index.url
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells these files from others: address, size and version of each layer."""
+        """Return what tells these files from others: size, version and sample of each layer."""
         return {
-            str(layer.number): {"url": layer.name, "size": layer.file.size, **layer.file.version}
+            str(layer.number): {
+                "url": layer.name,
+                "size": layer.file.size,
+                **layer.file.version,
+                **({} if layer.sample is None else {"sample": layer.sample}),
+            }
             for layer in self._opened
         }
 

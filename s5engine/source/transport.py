@@ -8,16 +8,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import IO, Any
 
-from s5engine.budget import format_bytes
-from s5engine.console import say
-from s5engine.errors import SourceChangedError, SourceError, SourceNotFoundError
-from s5engine.source.address import (
+from s5engine.address import (
     StorageOptions,
     is_http,
     local_path,
     open_filesystem,
     shown,
 )
+from s5engine.budget import format_bytes
+from s5engine.console import say
+from s5engine.errors import SourceChangedError, SourceError, SourceNotFoundError
 from s5engine.source.disk import pread_all
 from s5engine.source.http import HttpClient, Reply
 from s5engine.source.retry import Halt, Pacer, RetryPolicy, TransientError, persist

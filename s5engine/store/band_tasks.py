@@ -218,7 +218,7 @@ def find_workers(step: str, source: object, budget: int) -> Workers | None:
 
 def _read_here(stack: LayerStack) -> str | None:
     """Return why one process alone should read the layers, or None."""
-    from s5engine.source.address import local_path
+    from s5engine.address import local_path
 
     if local_path(stack.url) is None:
         return (

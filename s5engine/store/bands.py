@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.address import recorded
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Box
+from s5engine.store.identity import pixels_identity
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -22,23 +24,27 @@ class VolumeBands:
     ----------
     volume : (layer, y, x) DataArray
         Numpy or dask; a crop is fine as long as its rows and columns are contiguous.
+    layers : sequence of int, optional
+        Only these of its layers.
     """
 
-    def __init__(self, volume: xr.DataArray) -> None:
+    def __init__(self, volume: xr.DataArray, layers: Sequence[int] | None = None) -> None:
         if volume.dims != ("layer", "y", "x"):
             raise InvalidArgumentError(
                 f"A volume has the dimensions (layer, y, x), not {volume.dims}."
             )
+        self._identity = pixels_identity(volume)
+        volume = volume if layers is None else volume.sel(layer=list(layers))
         self._volume = volume
         self.layers = tuple(int(n) for n in volume["layer"].values)
         self.dtype = np.dtype(volume.dtype)
         self.segment = str(volume.attrs.get("segment") or volume.name or "segment")
-        self.url = str(volume.attrs.get("source", ""))
+        self.url = recorded(str(volume.attrs.get("source", "")))
         self.box = Box(*_span(volume, "y"), *_span(volume, "x"))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what identifies the volume."""
-        return {"volume": self.url, "box": list(self.box)}
+        return {"volume": self.url, "pixels": self._identity, "box": list(self.box)}
 
     def overhead_bytes(
         self,

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
 from zarr.storage import WrapperStore
 
+from s5engine.address import shown
 from s5engine.errors import StoreError
 from s5engine.foreign import cause
-from s5engine.source.address import shown
 from s5engine.store import remote
 from s5engine.store.chunk_keys import (
     chunk_grid,

@@ -15,11 +15,11 @@ import numpy as np
 
 from s5engine import console
 from s5engine.budget import current_rss
-from s5engine.errors import SourceChangedError
 from s5engine.geometry import Box
 from s5engine.store.band_tasks import Task, Workers, asked_threads, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut_bands import Cutting
+from s5engine.store.identity import check_source
 from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
 from s5engine.store.part_mask import MASK_LAYER, MASK_STEP, write_mask
 from s5engine.store.parts_tree import (
@@ -31,7 +31,7 @@ from s5engine.store.parts_tree import (
     read_tree_record,
 )
 from s5engine.store.plan import BandPlan, choose_split_bands, in_flight, row_bands
-from s5engine.store.progress import Journal, check_settings, differing_settings
+from s5engine.store.progress import Journal, check_settings
 
 if TYPE_CHECKING:
     from s5engine.source.stack import LayerStack
@@ -99,14 +99,13 @@ def _agree(job: Job, *, resume: bool) -> None:
         # Layer by layer: a call may have cut others than this one.
         known = before["fingerprint"]
         wanted["fingerprint"] = {**known, **wanted["fingerprint"]}
-        changed = differing_settings(known, {k: wanted["fingerprint"][k] for k in known})
-        if changed:
-            key, (old, new) = next(iter(changed.items()))
-            raise SourceChangedError(
-                f"The source {job.record.source} has changed since {job.tree} was cut: {key} was "
-                f"{old} and is now {new}.",
-                "Split all parts afresh with resume=False, or into another directory.",
-            )
+        check_source(
+            known,
+            wanted["fingerprint"],
+            job.record.source,
+            str(job.tree),
+            "Split all parts afresh with resume=False, or into another directory.",
+        )
     if found is None or found.to_json() != wanted:
         temporary = note.with_suffix(".partial")
         temporary.write_text(json.dumps(wanted, indent=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from functools import partial
 from pathlib import Path
@@ -9,45 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import InvalidArgumentError, MissingExtraError, StoreError
+from s5engine.address import is_http, local_path, place_of, recorded, shown
+from s5engine.errors import MissingExtraError, StoreError
 from s5engine.geometry import take
-from s5engine.source.address import shown
+from s5engine.store.identity import check_source, content_of, tail_of
 from s5engine.store.nodes import check_metadata, check_node, understanding
 
 if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
     from s5engine.source.stack import LayerStack
 
 #: Largest band of rows that is one block of a folder of layers, bytes.
 BAND_BYTES = 256 * 2**20
-
-
-def is_remote(store: str | Path) -> bool:
-    """Return whether ``store`` is an address instead of a path on this machine."""
-    return "://" in str(store) and not str(store).startswith("file://")
-
-
-def on_this_machine(store: str | Path, what: str, fix: str = "") -> Path:
-    """Return the path of ``store``, absolute.
-
-    Parameters
-    ----------
-    store : str or Path
-        A path, or a ``file://`` address.
-    what, fix : str
-        What is said of an address: ``what`` has it as ``{}``.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If it is the address of another machine.
-    """
-    if is_remote(store):
-        raise InvalidArgumentError(what.format(store), fix)
-    return Path(str(store).removeprefix("file://")).expanduser().absolute()
 
 
 def open_zarr_node(
@@ -62,10 +39,11 @@ def open_zarr_node(
     MissingExtraError
         If the address needs a file system that is not installed.
     """
-    # Absolute, since workers may be in another folder.
-    place: Any = str(store) if is_remote(store) else Path(store).absolute()
-    if isinstance(place, Path) and not check_metadata(place):
-        return None
+    place: Any = place_of(store)
+    if isinstance(place, Path):
+        place = place.absolute()  # workers may be in another folder
+        if not check_metadata(place):
+            return None
     import zarr
 
     try:
@@ -77,7 +55,7 @@ def open_zarr_node(
                 return None
     except ImportError as error:
         raise MissingExtraError(
-            f"Reading {store} needs a package that is not installed: {error}.",
+            f"Reading {shown(str(store))} needs a package that is not installed: {error}.",
             'Install it with `pip install "s5engine[s3]"`.',
         ) from error
     check_node(node, shown(place) if isinstance(place, str) else place)
@@ -90,6 +68,11 @@ def _remote_store(url: str, storage_options: StorageOptions | None) -> Any:
 
     from s5engine.store.remote import PatientStore
 
+    if is_http(url):
+        from s5engine.source.session import signed_filesystem
+
+        filesystem = signed_filesystem(url, storage_options)
+        return PatientStore(FsspecStore(filesystem, True, shown(url).rstrip("/")))
     options = dict(storage_options or {})
     if url.startswith("s3://"):
         options = {"anon": True, **options}
@@ -114,7 +97,7 @@ class LayerArray:
         self.dtype = np.dtype(stack.dtype)
         self.ndim = 3
         self.row_step = stack.row_step
-        self.segment, self.url = stack.segment, stack.url
+        self.segment, self.url = stack.segment, recorded(stack.url)
         self.fingerprint = stack.fingerprint()
         self._use(stack)
 
@@ -136,13 +119,14 @@ class LayerArray:
             self._stack = None
 
     def __getstate__(self) -> dict[str, Any]:
-        source = self._source
-        if not is_remote(source) and not str(source).startswith("file:"):
-            source = Path(source).absolute()  # another process may be in another folder
+        path = local_path(self._source)
+        # Another process may be in another folder.
+        source = self._source if path is None else path.absolute()
         return {**self.__dict__, "_source": source, "_stack": None, "_finalizer": None}
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        return "s5engine-layers", str(self._source), self.layers, self.shape, str(self.fingerprint)
+        told = json.dumps(content_of(self.fingerprint), sort_keys=True)
+        return "s5engine-layers", self.layers, self.shape, told, tail_of(self.url)
 
     def __getitem__(self, index: tuple[Any, ...]) -> np.ndarray:
         """Return what numpy would of slices, whole numbers and lists."""
@@ -157,10 +141,14 @@ class LayerArray:
         if self._stack is None:
             from s5engine.source.stack import open_stack
 
-            self._use(open_stack(self._source, layers=self.layers, storage_options=self._options))
+            opened = open_stack(self._source, layers=self.layers, storage_options=self._options)
+            self._use(opened)
+            check_source(
+                self.fingerprint, opened.fingerprint(), self.url, "reading it", "Open it again."
+            )
         stack = self._stack
         if stack is None:
-            raise StoreError(f"The layers of {self._source} were closed while they were read.")
+            raise StoreError(f"The layers of {self.url} were closed while they were read.")
         layers, rows, columns = box
         return stack.read(
             (rows.start, rows.stop, columns.start, columns.stop), layers=numbers[layers]

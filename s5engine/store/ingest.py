@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s5engine import console
+from s5engine.address import on_this_machine
 from s5engine.budget import current_rss, resolve_budget, share_arena
-from s5engine.errors import SourceChangedError
-from s5engine.foreign import brief
 from s5engine.geometry import Box
+from s5engine.paths import check_output
 from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
 from s5engine.store.create import (
     create_store,
@@ -21,7 +21,7 @@ from s5engine.store.create import (
     mark_complete,
     remove_strays,
 )
-from s5engine.store.files import on_this_machine
+from s5engine.store.identity import check_source
 from s5engine.store.ingest_plan import (
     bands_of,
     check_format,
@@ -35,7 +35,6 @@ from s5engine.store.progress import (
     Journal,
     as_json,
     check_settings,
-    differing_settings,
     discard,
 )
 from s5engine.store.pyramid import write_levels
@@ -45,7 +44,7 @@ from s5engine.store.write_bands import write_bands, write_bands_on
 if TYPE_CHECKING:
     import xarray as xr
 
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
     from s5engine.source.listing import LayerIndex
     from s5engine.source.stack import LayerStack
 
@@ -120,6 +119,7 @@ def ingest(
     path = _target(store)
     size, here, held = resolve_budget(budget), budget_here(budget), current_rss()
     with open_stack(source, layers=layers, storage_options=storage_options) as stack:
+        check_output(path, stack.url, what="store")
         wanted = wanted_record(stack, box, zarr_format)
         found = find_record(path)
         if found is not None and resume:
@@ -161,14 +161,13 @@ def check_same(found: VolumeRecord, wanted: VolumeRecord, path: Path) -> None:
         If the source's files are other ones now.
     """
     check_settings(found.settings(), wanted.settings(), f"The store {path}")
-    changed = differing_settings(found.fingerprint, as_json(wanted.fingerprint))
-    if changed:
-        key, (old, new) = next(iter(changed.items()))
-        raise SourceChangedError(
-            f"The source {wanted.source} has changed since {path} was begun: "
-            f"{key} was {brief(old, 200)} and is now {brief(new, 200)}.",
-            "Start afresh with resume=False, or ingest into another store.",
-        )
+    check_source(
+        found.fingerprint,
+        as_json(wanted.fingerprint),
+        wanted.source,
+        str(path),
+        "Start afresh with resume=False, or ingest into another store.",
+    )
 
 
 def _target(store: str | Path) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.address import recorded
 from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import format_seconds, table
 from s5engine.errors import InvalidArgumentError
@@ -22,7 +23,7 @@ from s5engine.store.pyramid import plan_levels
 from s5engine.store.pyramid_plan import PyramidPlan
 
 if TYPE_CHECKING:
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
     from s5engine.source.listing import LayerIndex
     from s5engine.source.stack import LayerStack
 
@@ -255,7 +256,7 @@ def wanted_record(
         )
     return VolumeRecord(
         segment=stack.segment,
-        source=str(stack.url),
+        source=recorded(stack.url),
         fingerprint=as_json(stack.fingerprint()),
         layers=tuple(int(n) for n in stack.layers),
         box=(crop.y0, crop.y1, crop.x0, crop.x1),

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from s5engine.foreign import LONGEST_SIDE, mapping, reading, text, whole, wholes
+from s5engine.store.identity import content_of
 
 ZarrFormat = Literal[2, 3]
 
@@ -61,6 +62,15 @@ class VolumeRecord:
         for key in ("fingerprint", "band_height", "complete"):
             del whole[key]
         return {**whole, "layers": list(self.layers), "box": list(self.box)}
+
+    def content(self) -> dict[str, Any]:
+        """Return what the pixels depend on, not where they come from or how they are stored."""
+        return {
+            "fingerprint": content_of(self.fingerprint),
+            "layers": list(self.layers),
+            "box": list(self.box),
+            "dtype": self.dtype,
+        }
 
     def attributes(self) -> dict[str, Any]:
         """Return the group's attributes: OME's and our own."""

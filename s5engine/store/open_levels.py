@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s5engine.address import place_of
 from s5engine.errors import StoreError
 from s5engine.store.axes import Places, axis_places
 from s5engine.store.chunk_keys import check_chunks
-from s5engine.store.files import is_remote, open_zarr_node
+from s5engine.store.files import open_zarr_node
 from s5engine.store.halve import centres
 from s5engine.store.levels import INK, INK_LEVELS, LEVEL_BLOCK
 from s5engine.store.named_array import open_named
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
 
 
 def open_pyramid(
@@ -59,9 +60,9 @@ def open_pyramid(
     """
     import zarr
 
-    place = store
-    if not is_remote(store) and (Path(store) / "ink.zarr").is_dir():
-        place = Path(store) / "ink.zarr"
+    place = place_of(store)
+    if isinstance(place, Path) and (place / "ink.zarr").is_dir():
+        place = place / "ink.zarr"
     node = open_zarr_node(place, storage_options)
     if isinstance(node, zarr.Group):
         node = image_in(node, str(place))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s5engine.address import local_file
 from s5engine.errors import StoreError
 from s5engine.foreign import LONGEST_SIDE, mapping, read_json, reading, text, whole, wholes
 from s5engine.geometry import PART_WIDTH
@@ -148,7 +149,7 @@ def open_parts_tree(path: str | Path) -> xr.DataArray:
     StoreError
         If parts are missing in between, or do not fit together.
     """
-    path = Path(path).absolute()
+    path = local_file(path, "tree of parts")
     tree = path.parent if is_part(path) else _tree_of(path)
     if tree is None:
         raise StoreError(

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,9 +19,12 @@ from typing import Any, BinaryIO
 
 from s5engine.errors import ResumeError, StoreError
 from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
+from s5engine.store.identity import check_source
 
 _FORMAT = "s5engine-journal"
 _VERSION = 1
+#: Settings that say what people call a thing and where it lies. What it is, others say.
+_SPELLINGS = ("checkpoint", "segment", "source")
 
 
 class Journal:
@@ -248,6 +252,15 @@ def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: st
         If they differ; the message names each key with both values.
     """
     differing = differing_settings(found, wanted)
+    for name in _SPELLINGS:
+        differing.pop(name, None)
+    if "fingerprint" in differing:
+        check_source(
+            found.get("fingerprint") or {}, wanted.get("fingerprint") or {},
+            wanted.get("source", ""), what[:1].lower() + what[1:],
+            "Start afresh with resume=False, or choose another place.",
+        )  # fmt: skip
+        del differing["fingerprint"]
     if differing:
         listed = "; ".join(_difference(key, *values) for key, values in differing.items())
         raise ResumeError(
@@ -274,11 +287,11 @@ def _open_locked(path: Path) -> BinaryIO:
     """Open (or make) the file and take its lock, which ends with the process."""
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise StoreError(
-                f"The journal {path} cannot be opened: {error.strerror}.",
-                "Its folder must exist and be writable.",
+                f"The journal {path} cannot be opened: {error.strerror}{_whose(path)}.",
+                "Its folder and the file itself must be writable for you.",
             ) from error
         file: BinaryIO = os.fdopen(descriptor, "r+b", buffering=0)
         try:
@@ -299,6 +312,16 @@ def _open_locked(path: Path) -> BinaryIO:
                 "Put it on a file system with file locks (a local disk).",
             ) from error
         file.close()
+
+
+def _whose(path: Path) -> str:
+    """Return whose a file is and who may write it, where it is there but may not be opened."""
+    try:
+        told = path.stat()
+        owner = path.owner()
+    except (OSError, KeyError):
+        return ""
+    return f" (the file is {owner}'s, with mode {stat.S_IMODE(told.st_mode):04o})"
 
 
 def _write_line(file: BinaryIO, record: Mapping[str, Any]) -> None:

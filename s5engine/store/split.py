@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s5engine import console
+from s5engine.address import on_this_machine, recorded
+from s5engine.alignment import check_ascending
 from s5engine.budget import resolve_budget, share_arena
 from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
-from s5engine.ops.alignment import check_ascending
+from s5engine.paths import check_output, path_name
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
 from s5engine.store.cut_bands import unwritable
+from s5engine.store.origins import store_of
 from s5engine.store.parts_tree import CONTRASTED, PLAIN, TreeRecord, find_parts, part_folder
 from s5engine.store.progress import as_json
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
     from s5engine.source.listing import LayerIndex
     from s5engine.source.stack import LayerStack
 
@@ -139,8 +142,8 @@ def opened_job(
         dtype = np.dtype(reader.dtype).newbyteorder("=")
         table = _checked_lookup(lookup, contrast, dtype, source)
         record = TreeRecord(
-            segment=reader.segment,
-            source=str(reader.url),
+            segment=path_name(reader.segment, "segment"),
+            source=recorded(reader.url),
             fingerprint=as_json(reader.fingerprint()),
             dtype=dtype.name,
             rows=rows,
@@ -150,9 +153,20 @@ def opened_job(
             contrast=None if contrast is None else [[float(x), float(y)] for x, y in contrast],
         )
         grid = _chosen_parts(record, parts)
-        tree = Path(directory) / record.segment / (PLAIN if table is None else CONTRASTED)
+        place = on_this_machine(directory, "Parts are written on this machine, not to {}.")
+        tree = place / record.segment / (PLAIN if table is None else CONTRASTED)
+        check_output(tree, *_places(source), reader.url or None, what="tree of parts")
         size = resolve_budget(budget)
         yield Job(reader, tree, record, grid, tuple(reader.layers), table, size)
+
+
+def _places(source: str | Path | LayerIndex | xr.DataArray) -> list[str | Path | None]:
+    """Return where a source lies, as far as it says so."""
+    import xarray as xr
+
+    if isinstance(source, xr.DataArray):
+        return [store_of(source)]
+    return [source if isinstance(source, str | Path) else source.url]
 
 
 def _reader(
@@ -170,7 +184,7 @@ def _reader(
                 f"The volume has no layers {missing}; it has {source['layer'].values.tolist()}."
             )
         check_ascending(source["layer"].values if layers is None else layers)
-        volume = VolumeBands(source if layers is None else source.sel(layer=list(layers)))
+        volume = VolumeBands(source, layers)
         box = volume.box
         return volume, (box.y0, box.y1), (box.x0, box.x1)
     from s5engine.source.stack import open_stack

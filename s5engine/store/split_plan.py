@@ -22,7 +22,7 @@ from s5engine.store.split import opened_job
 if TYPE_CHECKING:
     import xarray as xr
 
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
     from s5engine.source.listing import LayerIndex
 
 

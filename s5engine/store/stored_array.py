@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.address import shown
 from s5engine.errors import S5Error
 from s5engine.geometry import take
 from s5engine.store.careful_store import CarefulStore, chunk_file, damaged
 from s5engine.store.chunk_codecs import checked_metadata
+from s5engine.store.identity import array_identity
 
 if TYPE_CHECKING:
     import zarr
@@ -51,9 +53,9 @@ class StoredArray:
         return {**self.__dict__, "_careful": None}  # zarr pickles a shard's codecs by their names
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        from dask.base import normalize_token
-
-        return "s5engine-array", normalize_token(self._array)
+        # Workers read what is sent to them: the name says what the pixels are, not where.
+        place = shown(str(getattr(self._array.store, "address", self._array.store)))
+        return "s5engine-array", self._array.path, *array_identity(self._array, place)
 
     def __getitem__(self, place: tuple[Any, ...]) -> Pixels:
         """Return what numpy would of slices, whole numbers and lists."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.address import place_of, recorded, shown
 from s5engine.budget import share_arena
 from s5engine.errors import StoreError
 from s5engine.foreign import brief
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import xarray as xr
     import zarr
 
-    from s5engine.source.address import StorageOptions
+    from s5engine.address import StorageOptions
 
 #: Side of a block, px, as near as whole shards or chunks allow.
 BLOCK_SIDE = 1024
@@ -72,19 +73,20 @@ def open_volume(
     from s5engine.store.files import open_layers, open_zarr_node
 
     share_arena()  # before zarr's and dask's threads begin
+    store = place_of(store)
     node = open_zarr_node(store, storage_options)
     if node is not None:
         from s5engine.store.origins import remember
 
-        return remember(_from_zarr(node, str(store), partial=partial), store)
-    if "://" not in str(store):
-        if not Path(store).exists():
+        return remember(_from_zarr(node, shown(str(store)), partial=partial), store)
+    if isinstance(store, Path):
+        if not store.exists():
             raise StoreError(
                 f"There is no volume at {store}.",
                 "Check the path; `ingest` makes a store from layer files.",
             )
         # A segment's folder that has its whole layers too is opened as these.
-        if parts_tree.is_parts_tree(Path(store)) and not _has_layers(Path(store)):
+        if parts_tree.is_parts_tree(store) and not _has_layers(store):
             return parts_tree.open_parts_tree(store)
     return open_layers(store, storage_options=storage_options)
 
@@ -116,9 +118,11 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     _check_pixels(array, where)
     places = axis_places(array, names, where)
     array = array if partial else check_chunks(array, where)
-    data = lazy_layers(array, places, partial=partial)
+    known = record is not None and record.complete and not partial
+    content = record.content() if known and record is not None else None
+    data = lazy_layers(array, places, partial=partial, content=content)
     if record is None:
-        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=where)
+        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=recorded(where))
     y0, _, x0, _ = record.box
     volume = label_volume(
         data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
@@ -193,7 +197,9 @@ def _check_pixels(array: zarr.Array[Any], where: str) -> None:
         )
 
 
-def lazy_layers(array: zarr.Array[Any], places: Places, *, partial: bool = False) -> da.Array:
+def lazy_layers(
+    array: zarr.Array[Any], places: Places, *, partial: bool = False, content: Any = None
+) -> da.Array:
     """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units.
 
     Parameters
@@ -203,8 +209,11 @@ def lazy_layers(array: zarr.Array[Any], places: Places, *, partial: bool = False
         Which of its axes are layer, y and x, by `axis_places`.
     partial : bool
         Whether all of its chunks may be missing.
+    content : object, optional
+        What tells its pixels from others, wherever they lie: the array is named after it.
     """
     import dask.array as da
+    from dask.base import tokenize
 
     unit = array.shards or array.chunks
     whole = [1] * array.ndim
@@ -216,7 +225,10 @@ def lazy_layers(array: zarr.Array[Any], places: Places, *, partial: bool = False
     for axis, length in zip(places, blocks, strict=True):
         whole[axis] = length
     stored: Any = ShardFiles.of(array) or StoredArray(array, partial=partial)
-    data = da.from_array(stored, chunks=tuple(whole), inline_array=True)
+    told = None if content is None else tokenize(content, array.path, array.shape, whole)
+    data = da.from_array(
+        stored, chunks=tuple(whole), inline_array=True, name=told and f"pixels-{told}"
+    )
     gone = tuple(axis for axis in range(array.ndim) if axis not in places)
     data = data.squeeze(axis=gone) if gone else data
     order = tuple(sorted(places).index(axis) for axis in places)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.console import progress as show_progress
 from s5engine.console import say
 from s5engine.errors import (
@@ -119,7 +120,8 @@ def train(
     MissingExtraError
         If Lightning is not installed.
     """
-    job = _prepare(tileset, Path(directory), network, checkpoint, settings, device, options)
+    place = local_file(directory, "training")
+    job = _prepare(tileset, place, network, checkpoint, settings, device, options)
     told = _told(job, checkpoint)
     folder = job.folder
     foreign = [name for name in (*_FOLDERS, *_FILES) if (folder / name).exists()]
@@ -224,7 +226,7 @@ def _told(job: _Job, checkpoint: str | Path | None) -> dict[str, Any]:
             "network": job.config.to_hyper_parameters(),
             "tileset": job.tileset.record,
             "tiles": [len(job.split.train), len(job.split.validation), int(np.sum(tiles))],
-            "from": None if checkpoint is None else file_sha256(Path(checkpoint)),
+            "from": checkpoint and file_sha256(local_file(checkpoint, "checkpoint")),
             "device": job.device.type,
         }
     )

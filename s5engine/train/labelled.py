@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.train.mask_rows import read_header
 
@@ -138,7 +139,9 @@ def find_labels(parts: Parts, labels: Labels, papyrus: Parts | None) -> list[Lab
 def _folders(volumes: Mapping[str, xr.DataArray], labels: Labels) -> dict[str, Path]:
     """Return the folder of each part that has labels, by the part's name."""
     if isinstance(labels, Mapping):
-        folders = {_full_name(key, volumes): Path(folder) for key, folder in labels.items()}
+        folders = {
+            _full_name(key, volumes): local_file(folder, "label") for key, folder in labels.items()
+        }
         if not folders:
             raise InvalidArgumentError("There are no labels.", "Name a folder for each part.")
         return folders
@@ -147,7 +150,7 @@ def _folders(volumes: Mapping[str, xr.DataArray], labels: Labels) -> dict[str, P
             f"labels is {labels!r}, not a folder.",
             "Give the folder of <segment>_<NN> folders, or a mapping from parts to folders.",
         )
-    root = Path(labels)
+    root = local_file(labels, "folder of labels")
     candidates = {name: root / name for name in volumes}
     folders = {
         name: folder

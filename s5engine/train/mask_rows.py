@@ -13,12 +13,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError
 from s5engine.source.decode import damaged, imagecodecs
 from s5engine.source.images import PNG, decode_picture, luma
@@ -71,7 +71,7 @@ def read_header(path: str | os.PathLike[str]) -> PngHeader:
         If it is not a PNG file, or its header is damaged.
     """
     try:
-        with Path(path).open("rb") as file:
+        with local_file(path, "mask").open("rb") as file:
             head = file.read(29)
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"{path} does not exist.") from error
@@ -126,7 +126,7 @@ def mask_rows(
     """
     check_threshold(threshold)
     header = read_header(path)
-    data = Path(path).read_bytes()
+    data = local_file(path, "mask").read_bytes()
     if header.interlaced:
         picture = decode_picture(data, str(path))
         for y0 in range(0, header.height, rows):

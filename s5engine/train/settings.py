@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError
 from s5engine.model.config import NetworkConfig
 from s5engine.train.augment import AugmentSettings
@@ -154,7 +155,7 @@ def read_train_settings(path: str | Path) -> TrainSettings:
     InvalidArgumentError
         If the file is missing or not TOML, or a key is unknown or out of its range.
     """
-    where = Path(path)
+    where = local_file(path, "settings")
     try:
         values = tomllib.loads(where.read_text(encoding="utf-8"))
     except OSError as error:

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.address import on_this_machine
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
-from s5engine.store.files import on_this_machine
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.stored_array import StoredArray, read_whole
 from s5engine.train.labelled import (

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from s5engine.address import place_of, shown
 from s5engine.errors import InvalidArgumentError, S5Error, StoreError
 from s5engine.geometry import Box
 from s5engine.infer.run import Run, open_run
 from s5engine.store.axes import axis_places
-from s5engine.store.files import is_remote, open_zarr_node
+from s5engine.store.files import open_zarr_node
 from s5engine.store.nodes import find_member
 from s5engine.store.ome import level_zero, read_levels
 from s5engine.store.pyramid import open_pyramid
@@ -169,10 +170,11 @@ def show_ink(ink: xr.DataArray, surface: xr.DataArray | None, saves: str | Path)
 
 def _open(place: str) -> Panel:
     """Open one place as a panel."""
-    path = Path(place)
-    if not is_remote(place) and not path.exists():
+    found = place_of(place)
+    path = Path(shown(str(found)))
+    if isinstance(found, Path) and not found.exists():
         raise StoreError(f"There is nothing at {place}.", "Name a run's folder or a zarr store.")
-    if not is_remote(place) and (path / "run.json").exists():
+    if isinstance(found, Path) and (found / "run.json").exists():
         run = open_run(path, partial=True)
         return Panel(path.name, ink=InkPicture(place, lambda: _run_levels(run)), run=run)
     if open_zarr_node(place) is None:

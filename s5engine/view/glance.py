@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.ops.contrast import lookup_table
 from s5engine.store.pyramid import open_pyramid
@@ -46,7 +47,7 @@ def write_glance(store: str | Path, folder: str | Path) -> list[Path]:
     list of Path
         The two files.
     """
-    levels, target = open_pyramid(store), Path(folder)
+    levels, target = open_pyramid(store), local_file(folder, "folder")
     shape = levels[0].shape[1:]
     if min(shape) < 1:
         raise InvalidArgumentError(f"{store} is empty: {levels[0].shape}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.geometry import Box, part_columns
 from s5engine.rounds.part_folder import find_part
@@ -173,7 +174,7 @@ def inside(root: Path, name: str) -> Path:
 
 
 def _existing(folder: str | Path, what: str) -> Path:
-    path = Path(folder)
+    path = local_file(folder, "folder of labels")
     if not path.is_dir():
         raise SourceNotFoundError(f"The folder of {what} {path} does not exist.")
     return path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.store.png import write_gray_png
 from s5engine.view.composite import to_gray
@@ -39,7 +40,7 @@ def write_picture(picture: np.ndarray, path: str | Path) -> Path:
     StoreError
         If the file cannot be written.
     """
-    target = Path(path)
+    target = local_file(path, "picture")
     if np.ndim(picture) != 2 or target.suffix.lower() != ".png":
         raise InvalidArgumentError(
             f"A picture (y, x) is written to a .png file, not {np.shape(picture)} to {target}."
@@ -87,7 +88,7 @@ def write_sheet(
             pen.text((left, top), drawable(caption), fill=_WORDS, font=font)
             sheet.paste(Image.fromarray(to_gray(picture)), (left, top + _LINE))
         top += height + _LINE + _GAP
-    target = Path(path)
+    target = local_file(path, "picture")
     partial = target.with_name(target.name + ".partial")
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
+from s5engine.paths import path_name
 from s5engine.store.png import write_gray_png
 from s5engine.view.address import ViewSettings
 from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, colour_map
@@ -76,7 +77,9 @@ def save_view(
         )
     try:
         exhibit.saves.mkdir(parents=True, exist_ok=True)
-        target = _free_name(exhibit.saves, f"{Path(exhibit.segment).name}_y{cut.y0}_x{cut.x0}")
+        target = _free_name(
+            exhibit.saves, f"{path_name(exhibit.segment, 'segment')}_y{cut.y0}_x{cut.x0}"
+        )
         if plain and panel.ink is not None and reduction == 1:
             _write_gray(panel, settings, cut, target)
         else:

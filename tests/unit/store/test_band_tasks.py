@@ -158,7 +158,7 @@ def test_workers_that_are_in_another_folder_find_what_is_named_from_here(
         for volume in (s5.open_volume("a.zarr"), s5.open_volume("seg")):
             model = s5.wrap_model(first_layer, tile=64, layers=12)
             ink = s5.predict_ink(volume, model, windows=[0], tta=0)
-            run = s5.write_run(ink, f"run{volume.chunks[1][0]}", progress=False)
+            run = s5.write_run(ink, f"run-{volume.data.name}", progress=False)
             np.testing.assert_array_equal(s5.blend(run.tiles).values, run.ink.values)
     finally:
         for worker, folder in before.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s5engine.errors import ResumeError, StoreError
+from s5engine.errors import ResumeError, SourceChangedError, StoreError
 from s5engine.store.progress import Journal
 
 SETTINGS = {"box": (0, 10, 0, 20), "layers": [0, 1], "source": "http://host/a"}
@@ -177,5 +177,5 @@ def test_of_nested_settings_only_what_differs_is_named(tmp_path: Path) -> None:
     with Journal.open(tmp_path / "j", {"fingerprint": files}):
         pass
     changed = files | {"5": {"size": 7, "etag": "b"}}
-    with pytest.raises(ResumeError, match=r'settings: fingerprint 5 etag was "a" and is now "b"\.'):
+    with pytest.raises(SourceChangedError, match="was begun: 5 etag was 'a' and is now 'b'"):
         Journal.open(tmp_path / "j", {"fingerprint": changed})
