@@ -32,8 +32,9 @@ from s5engine.infer.turns import Turns, step_seconds
 from s5engine.paths import check_output
 from s5engine.store.band_tasks import current_client
 from s5engine.store.identity import pixels_identity
+from s5engine.store.journal_lines import read_finished, read_units
 from s5engine.store.origins import store_of
-from s5engine.store.progress import Journal, as_json, check_settings, read_finished, read_units
+from s5engine.store.progress import Journal, as_json, check_settings
 from s5engine.store.pyramid import write_levels
 
 if TYPE_CHECKING:

@@ -20,9 +20,8 @@ from typing import Any, BinaryIO
 from s5engine.errors import ResumeError, StoreError
 from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
 from s5engine.store.identity import check_source
+from s5engine.store.journal_lines import FORMAT, VERSION, header, parse, whole_lines
 
-_FORMAT = "s5engine-journal"
-_VERSION = 1
 #: Settings that say what people call a thing and where it lies. What it is, others say.
 _SPELLINGS = ("checkpoint", "segment", "source")
 
@@ -80,7 +79,7 @@ class Journal:
         try:
             end_attempts(path)
             raw = file.read()
-            lines = _whole_lines(path, raw)
+            lines = whole_lines(path, raw)
             if not lines or not resume:
                 lines = []
                 _restart(file, wanted)
@@ -90,7 +89,7 @@ class Journal:
                     file.truncate(len(raw) - torn)
             journal = cls(path, file, wanted)
             if lines:
-                check_settings(_header(path, lines[0]), wanted, f"The work at {path}")
+                check_settings(header(path, lines[0]), wanted, f"The work at {path}")
                 journal._replay(lines[1:])
             file.seek(0, os.SEEK_END)
         except BaseException:
@@ -100,7 +99,7 @@ class Journal:
 
     def _replay(self, lines: list[bytes]) -> None:
         for number, line in enumerate(lines, start=2):
-            record = _parse(self.path, number, line)
+            record = parse(self.path, number, line)
             if "unit" in record:
                 self._units[record["unit"]] = None
             self._complete = self._complete or record.get("complete") is True
@@ -188,45 +187,6 @@ def discard(path: Path) -> None:
         with contextlib.suppress(OSError):  # a finished store may be for reading alone by now
             end_attempts(path)
             path.unlink(missing_ok=True)
-
-
-def read_finished(path: Path) -> dict[str, Any] | None:
-    """Return the settings of a journal whose work is complete, without opening it for writing.
-
-    None if there is no journal, or its work is not complete.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be read, or is not a journal.
-    """
-    try:
-        lines = _whole_lines(path, path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise StoreError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
-    done = any(record.get("complete") is True for record in records)
-    return _header(path, lines[0]) if done else None
-
-
-def read_units(path: Path) -> tuple[str, ...]:
-    """Return the finished units of a journal that another process may be writing; none if absent.
-
-    Raises
-    ------
-    StoreError
-        If the file cannot be read, or is not a journal.
-    """
-    try:
-        lines = _whole_lines(path, path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise StoreError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    records = [_parse(path, number, line) for number, line in enumerate(lines, start=1)]
-    return tuple(record["unit"] for record in records if "unit" in record)
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -340,46 +300,4 @@ def _write_line(file: BinaryIO, record: Mapping[str, Any]) -> None:
 
 def _restart(file: BinaryIO, settings: Mapping[str, Any]) -> None:
     file.truncate(0)
-    _write_line(file, {"format": _FORMAT, "version": _VERSION, "settings": dict(settings)})
-
-
-def _whole_lines(path: Path, raw: bytes) -> list[bytes]:
-    """Return the lines that end in a newline; what follows was torn by a kill."""
-    start = f'{{"format": "{_FORMAT}"'.encode()
-    if raw[: len(start)] != start[: len(raw)]:
-        raise _not_a_journal(path)
-    return raw.split(b"\n")[:-1]
-
-
-def _header(path: Path, line: bytes) -> dict[str, Any]:
-    header = _parse(path, 1, line)
-    settings = header.get("settings")
-    if header.get("format") != _FORMAT or not isinstance(settings, dict):
-        raise _not_a_journal(path)
-    if header.get("version") != _VERSION:
-        raise StoreError(
-            f"The journal {path} has version {header.get('version')}, not {_VERSION}.",
-            "It was written by another version of s5engine: use that one, or start afresh.",
-        )
-    return settings
-
-
-def _parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        record = None
-    if not isinstance(record, dict) or not isinstance(record.get("unit", ""), str):
-        if number == 1:
-            raise _not_a_journal(path)
-        raise StoreError(
-            f"Line {number} of the journal {path} is damaged.",
-            "Start afresh with resume=False.",
-        )
-    return record
-
-
-def _not_a_journal(path: Path) -> StoreError:
-    return StoreError(
-        f"{path} is not a journal of s5engine.", "Move it away or choose another place."
-    )
+    _write_line(file, {"format": FORMAT, "version": VERSION, "settings": dict(settings)})

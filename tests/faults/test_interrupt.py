@@ -15,8 +15,8 @@ import pytest
 
 import s5engine as s5
 from s5engine.errors import StoreError
+from s5engine.store.journal_lines import read_units
 from s5engine.store.part_file import rows_by_token
-from s5engine.store.progress import read_units
 from unit.store.segments import files_of
 
 #: What is promised to someone who presses Ctrl-C, s.

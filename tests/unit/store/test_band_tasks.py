@@ -31,9 +31,10 @@ from s5engine.store.band_tasks import (
     in_order,
     layers_there,
 )
+from s5engine.store.journal_lines import read_units
 from s5engine.store.part_file import PartFile, rows_by_token
 from s5engine.store.part_mask import MASK_LAYER
-from s5engine.store.progress import Journal, read_units
+from s5engine.store.progress import Journal
 from unit.store.segments import files_of, pixels, write_layers
 
 SHAPE = {"layers": 12, "height": 700, "width": 500}
