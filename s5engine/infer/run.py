@@ -20,18 +20,18 @@ import numpy as np
 from s5engine.address import local_file
 from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import as_html, say
-from s5engine.errors import InvalidArgumentError, S5Error, StoreError
+from s5engine.errors import S5Error, StoreError
 from s5engine.foreign import brief
 from s5engine.infer.fit import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
-from s5engine.infer.stored import BLOCK, MEANS, open_stored, plain_value
-from s5engine.infer.surgery import recover_tiles, verbs_after_blend
+from s5engine.infer.settings import FORMATS, check_ink, settings_of
+from s5engine.infer.stored import BLOCK, open_stored
+from s5engine.infer.surgery import recover_tiles
 from s5engine.infer.tile_array import pick_statistic
 from s5engine.infer.turns import Turns, step_seconds
 from s5engine.paths import check_output
 from s5engine.store.band_tasks import current_client
-from s5engine.store.identity import pixels_identity
 from s5engine.store.journal_lines import read_finished, read_units
 from s5engine.store.origins import store_of
 from s5engine.store.progress import Journal, as_json, check_settings
@@ -40,7 +40,6 @@ from s5engine.store.pyramid import write_levels
 if TYPE_CHECKING:
     import xarray as xr
 
-FORMATS = ("zarr", "npy", "png")
 _JOURNAL = "progress.jsonl"
 _FOLDERS = ("tiles.zarr", "ink.zarr", "npy_files", "visualizations")
 _FILES = (RECORD_NAME, "overview.png")
@@ -187,10 +186,10 @@ def write_run(
     StoreError
         If the folder cannot be written.
     """
-    _check(ink, formats, dtype)
+    check_ink(ink, formats, dtype)
     folder = local_file(directory, "run")
     check_output(folder, store_of(ink), _source_of(ink), what="run")
-    settings = _settings(ink, formats, dtype)
+    settings = settings_of(ink, formats, dtype)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return _begin_or_go_on(ink, folder, settings, resume, progress)
@@ -285,59 +284,6 @@ def _report(run: Run, progress: bool) -> Run:
     if progress:
         say(f"run: {run.directory} (overview.png, {RECORD_NAME})")
     return run
-
-
-def _check(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> None:
-    """Refuse what cannot be written before anything runs."""
-    dims = getattr(ink, "dims", f"those of a {type(ink).__name__}")
-    if dims != ("window", "y", "x"):
-        raise InvalidArgumentError(
-            f"Ink has the dims (window, y, x), not {dims}.", "Write what predict_ink returns."
-        )
-    if 0 in ink.shape:
-        raise InvalidArgumentError(
-            f"This ink is empty: {dict(ink.sizes)}.", "Choose a larger crop."
-        )
-    if len(set(ink.window.values.tolist())) < ink.sizes["window"]:
-        raise InvalidArgumentError(
-            f"This ink holds a layer window twice: {ink.window.values.tolist()}.",
-            "Choose each window once.",
-        )
-    unknown = [f for f in formats if f not in FORMATS]
-    if unknown or not formats or isinstance(formats, str):
-        raise InvalidArgumentError(f"formats are some of {FORMATS}, not {formats!r}.")
-    if dtype not in ("float32", "float16"):
-        raise InvalidArgumentError(f'dtype is "float32" or "float16", not {dtype!r}.')
-
-
-def _settings(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[str, Any]:
-    """Return all that the result depends on, as JSON values."""
-    written = {
-        "written_windows": [int(w) for w in ink.window.values],
-        "written_box": [int(ink.y[0]), int(ink.y[-1]) + 1, int(ink.x[0]), int(ink.x[-1]) + 1],
-        "formats": list(formats),
-        "dtype": dtype,
-    }
-    kept = {k: plain_value(v) for k, v in ink.attrs.items() if k not in MEANS}
-    # Its name says all that makes it: the volume, the network, what was done to either.
-    return kept | written | {"ink": pixels_identity(ink)} | _reworked(ink)
-
-
-def _reworked(ink: xr.DataArray) -> dict[str, Any]:
-    """Return what tells this ink from the plain box of ink that its attributes describe.
-
-    xarray's verbs keep the attributes: without this, a finished run would be taken for that of
-    ``1 - ink`` or of every second pixel.
-    """
-    from dask.base import tokenize
-
-    told: dict[str, Any] = {}
-    if any((np.diff(ink[side].values) != 1).any() for side in ("y", "x")):
-        told["written_pixels"] = tokenize(ink.y.values, ink.x.values)
-    if ink.chunks is None:
-        return told
-    verbs = sorted(verbs_after_blend(ink.data))
-    return told | ({"verbs": verbs} if verbs else {})
 
 
 def _clear(folder: Path) -> None:
