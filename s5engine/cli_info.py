@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from s5engine.foreign import structured
+
 Line = tuple[str, Any]
 
 
@@ -26,7 +28,7 @@ def volume_lines(volume: str) -> Iterator[Line]:
     yield "pixels", f"{opened.dtype}, {format_bytes(opened.nbytes)}"
     yield "blocks", f"{opened.data.npartitions} of {opened.data.chunksize}"
     yield "pyramid", _levels(levels)
-    yield "contrast", opened.attrs.get("contrast") or "none"
+    yield "contrast", structured(opened.attrs.get("contrast")) or "none"
     if kind == "layer":
         yield "parts", ", ".join(str(n) for n in s5.parts(opened))
 

@@ -7,7 +7,7 @@ faults stay visible.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -155,3 +155,39 @@ def brief(value: Any, length: int = 60) -> str:
     """Return a value that was read as a message may show it."""
     shown = repr(value)
     return shown if len(shown) <= length else shown[: length - 1] + "…"
+
+
+#: Attributes of volumes and ink that have a structure.
+STRUCTURED = ("fingerprint", "contrast")
+
+
+def as_attributes(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes that netCDF and zarr can hold alike: text, numbers and lists of numbers.
+
+    What is None is left out; what has a structure is JSON text, which `structured` reads.
+    """
+    return {name: _flat(value) for name, value in values.items() if value is not None}
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, int) and abs(value) >= 2**31:  # the oldest netCDF has no longer ones
+        return float(value)
+    numbers = isinstance(value, list | tuple) and all(isinstance(v, int | float) for v in value)
+    if isinstance(value, Mapping) or (isinstance(value, list | tuple) and not (numbers and value)):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return value
+
+
+def structured(value: Any) -> Any:
+    """Return what an attribute holds, also where `as_attributes` wrote it as JSON text."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def restored(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes of volumes and ink with the structure that `as_attributes` made text of."""
+    return {str(k): structured(v) if k in STRUCTURED else v for k, v in attributes.items()}

@@ -14,6 +14,7 @@ import numpy as np
 
 from s5engine.budget import resolve_budget
 from s5engine.errors import InvalidArgumentError
+from s5engine.foreign import as_attributes
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, check_volume, lazy_mask, model_of, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
@@ -264,7 +265,7 @@ def blend(
             "x": attrs["x0"] + np.arange(axis_x.length),
         },
         name=attrs.get("statistic", "ink"),
-        attrs=attrs | {"taper": taper},
+        attrs=as_attributes(attrs | {"taper": taper}),
     )
 
 

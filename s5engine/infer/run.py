@@ -251,8 +251,9 @@ def _write(
     with _threads_of(ink):
         turns.run(progress=progress)
     if "zarr" in settings["formats"]:  # else the ink is removed at the end
+        budget = int(ink.attrs["budget"]) if "budget" in ink.attrs else None
         write_levels(
-            folder / "ink.zarr", budget=ink.attrs.get("budget"), held=held, least=levels_least(),
+            folder / "ink.zarr", budget=budget, held=held, least=levels_least(),
             progress=progress,
         )  # fmt: skip
     _write_products(folder, settings["formats"])

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from s5engine.alignment import check_dims
 from s5engine.errors import InvalidArgumentError
+from s5engine.foreign import as_attributes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -114,8 +115,8 @@ def contrast(volume: Any, points: Points = DEFAULT_POINTS) -> Any:
     Returns
     -------
     (layer, y, x) DataArray
-        Same type, blocks and coordinates; ``attrs["contrast"]`` holds the points. Bare pixels give
-        bare pixels.
+        Same type, blocks and coordinates; ``attrs["contrast"]`` holds the points, as JSON. Bare
+        pixels give bare pixels.
 
     Raises
     ------
@@ -139,5 +140,5 @@ def contrast(volume: Any, points: Points = DEFAULT_POINTS) -> Any:
             apply_table, table=table, token="contrast", meta=np.empty((0, 0, 0), volume.dtype)
         )
     result = volume.copy(data=data)
-    result.attrs["contrast"] = [[float(x), float(y)] for x, y in points]
+    result.attrs |= as_attributes({"contrast": [[float(x), float(y)] for x, y in points]})
     return result

@@ -12,6 +12,7 @@ import numpy as np
 
 from s5engine.address import is_http, local_path, place_of, recorded, shown
 from s5engine.errors import MissingExtraError, StoreError
+from s5engine.foreign import as_attributes
 from s5engine.geometry import take
 from s5engine.store.identity import check_source, content_of, tail_of
 from s5engine.store.nodes import check_metadata, check_node, understanding
@@ -180,6 +181,6 @@ def open_layers(
     rows = band_rows(count, height, width, array.dtype.itemsize, array.row_step)
     data = da.from_array(array, chunks=(count, rows, width), inline_array=True)
     volume = label_volume(data, segment=array.segment, source=array.url, layers=array.layers)
-    volume.attrs["fingerprint"] = array.fingerprint
+    volume.attrs |= as_attributes({"fingerprint": array.fingerprint})
     volume.set_close(array.close)
     return volume

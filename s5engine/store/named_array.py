@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.errors import StoreError
+from s5engine.foreign import as_attributes
 from s5engine.store.nodes import find_member
 from s5engine.store.stored_array import StoredArray, read_whole
 
@@ -56,7 +57,9 @@ def open_named(group: zarr.Group, name: str, *, task: str | None = None) -> xr.D
     data = da.from_array(
         StoredArray(array, partial=True), chunks=array.chunks, inline_array=True, name=task
     )
-    return xr.DataArray(data, dims=dims, coords=places, name=name, attrs=dict(array.attrs))
+    return xr.DataArray(
+        data, dims=dims, coords=places, name=name, attrs=as_attributes(dict(array.attrs))
+    )
 
 
 def _places(group: zarr.Group, dim: str, length: int, where: str) -> np.ndarray:

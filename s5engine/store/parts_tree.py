@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from s5engine.address import local_file
 from s5engine.errors import StoreError
-from s5engine.foreign import LONGEST_SIDE, mapping, read_json, reading, text, whole, wholes
+from s5engine.foreign import (
+    LONGEST_SIDE,
+    as_attributes,
+    mapping,
+    read_json,
+    reading,
+    text,
+    whole,
+    wholes,
+)
 from s5engine.geometry import PART_WIDTH
 
 if TYPE_CHECKING:
@@ -202,9 +211,8 @@ def _side_by_side(folders: list[Path], tree: Path, first: int) -> xr.DataArray:
         for array in arrays:
             array.close()
 
-    volume.attrs["fingerprint"] = {
-        folder.name: array.fingerprint for folder, array in zip(folders, arrays, strict=True)
-    }
+    found = {folder.name: array.fingerprint for folder, array in zip(folders, arrays, strict=True)}
+    volume.attrs |= as_attributes({"fingerprint": found})
     volume.set_close(close)
     return volume
 

@@ -11,7 +11,7 @@ import numpy as np
 from s5engine.address import place_of, recorded, shown
 from s5engine.budget import share_arena
 from s5engine.errors import StoreError
-from s5engine.foreign import brief
+from s5engine.foreign import as_attributes, brief
 from s5engine.store import parts_tree
 from s5engine.store.axes import Places, axis_places
 from s5engine.store.chunk_keys import check_chunks
@@ -127,7 +127,7 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     volume = label_volume(
         data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
     )
-    return volume.assign_attrs(fingerprint=record.fingerprint)
+    return volume.assign_attrs(as_attributes({"fingerprint": record.fingerprint}))
 
 
 def image_in(group: zarr.Group, where: str) -> zarr.Group:
@@ -281,5 +281,5 @@ def label_volume(
             "x": np.arange(x0, x0 + width),
         },
         name=segment,
-        attrs={"segment": segment, "source": source, "contrast": contrast},
+        attrs=as_attributes({"segment": segment, "source": source, "contrast": contrast}),
     )

@@ -13,6 +13,7 @@ import numpy as np
 
 from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError
+from s5engine.foreign import structured
 from s5engine.train.mask_rows import read_header
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class LabelledPart:
         files = {LABEL: self.label, IGNORE: self.ignore, MASK: self.mask}
         return {
             **describe_part(self.name, self.volume),
-            "fingerprint": self.volume.attrs.get("fingerprint"),
+            "fingerprint": structured(self.volume.attrs.get("fingerprint")),
             "files": {name: file and _sha256(file) for name, file in files.items()},
         }
 
@@ -275,7 +276,7 @@ def choose_layers(
 
 def contrast_of(volume: xr.DataArray) -> list[list[float]] | None:
     """Return the points of the contrast that a volume went through; None if it did not."""
-    points = volume.attrs.get("contrast")
+    points = structured(volume.attrs.get("contrast"))
     return [[float(x), float(y)] for x, y in points] if points else None
 
 

@@ -15,10 +15,12 @@ from PIL import ImageFont
 
 import s5engine as s5
 from s5engine.errors import CheckpointNotFoundError, InvalidArgumentError, PartNotFoundError
+from s5engine.foreign import as_attributes, structured
 from s5engine.infer.run import Run
 from s5engine.source.listing import LayerFile, LayerIndex
 from s5engine.view.histogram import drawable
 from support import counting_model, noise, volume_of
+from unit.store.segments import pixels, write_layers
 
 WORDS = st.text(max_size=40) | st.sampled_from(
     ["<script>alert(1)</script>", '"><img src=x>', "&lt;"]
@@ -148,3 +150,36 @@ def test_a_mask_has_parts_as_its_volume_has() -> None:
     assert {number: part.shape for number, part in s5.parts(mask, width=20).items()} == {
         1: (9, 20), 2: (9, 10),
     }  # fmt: skip
+
+
+@given(st.dictionaries(
+    st.text("abcxyz", min_size=1, max_size=5),
+    st.recursive(st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
+                 lambda inner: st.lists(inner, max_size=3)
+                 | st.dictionaries(st.text("ab", max_size=2), inner, max_size=2), max_leaves=5),
+    max_size=4,
+))  # fmt: skip
+@settings(max_examples=60, deadline=None)
+def test_attributes_are_what_netcdf_can_hold(values) -> None:
+    held = as_attributes(values)
+    assert set(held) == {name for name, value in values.items() if value is not None}
+    for name, value in held.items():
+        numbers = isinstance(value, list) and all(isinstance(v, int | float) for v in value)
+        assert numbers or isinstance(value, str | int | float)
+        if isinstance(values[name], dict):
+            assert structured(value) == values[name]
+
+
+@pytest.mark.parametrize("contrasted", [False, True])
+def test_a_volume_and_its_ink_are_written_to_netcdf(tmp_path: Path, contrasted: bool) -> None:
+    (tmp_path / "seg").mkdir()
+    s5.ingest(write_layers(tmp_path / "seg", pixels()), tmp_path / "a.zarr", progress=False)
+    for opened in (s5.open_volume(tmp_path / "a.zarr"), s5.open_volume(tmp_path / "seg")):
+        volume = s5.contrast(opened) if contrasted else opened
+        # The oldest netCDF, which scipy writes, has no unsigned bytes.
+        volume.astype(np.float32).to_netcdf(tmp_path / "v.nc")
+    model, _ = counting_model()
+    ink = s5.predict_ink(volume_of(noise((16, 96, 96)), contrast=[[0, 0]]), model, windows=[0])
+    ink.to_netcdf(tmp_path / "i.nc")
+    run = s5.write_run(ink, tmp_path / "run", formats=("zarr",), progress=False)
+    run.ink.to_netcdf(tmp_path / "r.nc")

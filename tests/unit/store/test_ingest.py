@@ -18,6 +18,7 @@ from s5engine.errors import (
     SourceChangedError,
     StoreError,
 )
+from s5engine.foreign import structured
 from s5engine.store import plan
 from s5engine.store.ingest import ingest
 from unit.store.segments import files_of, pixels, write_layers
@@ -41,12 +42,12 @@ def test_the_store_holds_the_sources_pixels(tmp_path: Path, zarr_format: int, dt
     )
     np.testing.assert_array_equal(volume.values, data)
     assert volume["layer"].values.tolist() == [4, 5, 6]
-    fingerprint = volume.attrs.pop("fingerprint")
+    fingerprint = structured(volume.attrs.pop("fingerprint"))
     assert {layer: file["size"] for layer, file in fingerprint.items()} == {
         str(n): (tmp_path / "seg" / "layers" / f"{n:02d}.tif").stat().st_size for n in (4, 5, 6)
     }
     assert volume.attrs == {
-        "segment": "seg", "source": str(tmp_path / "seg" / "layers"), "contrast": None,
+        "segment": "seg", "source": str(tmp_path / "seg" / "layers")
     }  # fmt: skip
 
 
