@@ -12,7 +12,6 @@ from s5engine.errors import (
     InvalidArgumentError,
     MissingExtraError,
     SourceError,
-    without_credentials,
 )
 
 StorageOptions = dict[str, Any]
@@ -42,7 +41,7 @@ def local_path(address: Address) -> Path | None:
         parts = urlsplit(address)
         if parts.netloc not in ("", "localhost"):
             raise InvalidArgumentError(
-                f"{shown(address)} is a file of the machine {without_credentials(parts.netloc)}.",
+                f"{address} is a file of the machine {parts.netloc}.",
                 "Write file:///path, with three slashes, for one of this machine.",
             )
         # What looks like a query or a fragment is part of a file's name.

@@ -33,7 +33,7 @@ from s5engine.infer.turns import Turns, step_seconds
 from s5engine.paths import check_output
 from s5engine.store.band_tasks import current_client
 from s5engine.store.journal_lines import read_finished, read_units
-from s5engine.store.origins import store_of
+from s5engine.store.origins import stores_below
 from s5engine.store.progress import Journal, as_json, check_settings
 from s5engine.store.pyramid import write_levels
 
@@ -188,7 +188,7 @@ def write_run(
     """
     check_ink(ink, formats, dtype)
     folder = local_file(directory, "run")
-    check_output(folder, store_of(ink), _source_of(ink), what="run")
+    check_output(folder, *stores_below(ink), _source_of(ink), what="run")
     settings = settings_of(ink, formats, dtype)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -44,3 +44,10 @@ def store_of(array: xr.DataArray) -> str | None:
         others = [name for name in names if name not in _PLACES]
     plain = all(name.rpartition("-")[0] == _SLICE for name in others)
     return places.pop() if len(places) == 1 and plain else None
+
+
+def stores_below(array: xr.DataArray) -> list[str]:
+    """Return the stores that an array is made from, whatever is computed from their pixels."""
+    names = [] if array.chunks is None else [str(name) for name in array.data.dask.layers]
+    with _LOCK:
+        return sorted({_PLACES[name] for name in names if name in _PLACES})

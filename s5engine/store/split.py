@@ -19,7 +19,7 @@ from s5engine.paths import check_output, path_name
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
 from s5engine.store.cut_bands import unwritable
-from s5engine.store.origins import store_of
+from s5engine.store.origins import stores_below
 from s5engine.store.parts_tree import CONTRASTED, PLAIN, TreeRecord, find_parts, part_folder
 from s5engine.store.progress import as_json
 
@@ -165,7 +165,7 @@ def _places(source: str | Path | LayerIndex | xr.DataArray) -> list[str | Path |
     import xarray as xr
 
     if isinstance(source, xr.DataArray):
-        return [store_of(source)]
+        return list(stores_below(source))
     return [source if isinstance(source, str | Path) else source.url]
 
 
