@@ -32,7 +32,7 @@ class S5Error(Exception):
 
     def __init__(self, what: str, fix: str = "") -> None:
         # Whatever a library said about an address, nobody's password is printed.
-        what = without_credentials(what)
+        what, fix = without_credentials(what), without_credentials(fix)
         super().__init__(f"{what} {fix}".strip())
         self.what = what
         self.fix = fix

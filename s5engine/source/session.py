@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from aiohttp import BasicAuth, ClientSession, TraceConfig, TraceRequestRedirectParams
 from fsspec.implementations.http import HTTPFileSystem
@@ -16,6 +16,8 @@ from s5engine.address import StorageOptions
 _OPEN_HEADERS = frozenset(
     ["accept", "accept-encoding", "accept-language", "if-range", "range", "user-agent"]
 )
+#: Characters of a query that are sent as they stand.
+_AS_IS = "%/:?@!$&'()*+,;=~-._[]"
 
 
 class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -36,10 +38,11 @@ class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no t
 
     def encode_url(self, url: str) -> URL:
         """Return the address that is asked for."""
-        encoded: URL = super().encode_url(url)
-        if not self.query or encoded.raw_query_string:
-            return encoded
-        return URL(f"{encoded}?{self.query}", encoded=True)
+        place, _, own = url.partition("?")
+        encoded: URL = super().encode_url(place)
+        query = own or self.query
+        # As it was given, to the letter: a signature may be of the query's very spelling.
+        return URL(f"{encoded}?{quote(query, safe=_AS_IS)}", encoded=True) if query else encoded
 
 
 def signed_filesystem(url: str, options: StorageOptions | None) -> SignedFileSystem:

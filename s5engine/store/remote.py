@@ -60,7 +60,8 @@ class PatientStore(WrapperStore[FsspecStore]):
                 failures += 1
                 vain = wait is None or wait > self._policy.longest_wait
                 if wait is None or vain or failures >= self._policy.attempts:
-                    raise self._given_up(key, error, failures) from error
+                    # Not from it: its text holds the address that was asked for, query and all.
+                    raise self._given_up(key, error, failures) from None
                 await asyncio.sleep(max(wait, self._policy.pause(failures)))
 
     async def get_partial_values(
