@@ -39,7 +39,8 @@ def home() -> Iterator[Path]:
 
 WAYS = [
     "{}/seg", "{}/seg/layers", "{}/seg/layers/", "{}/seg/../seg/layers", "{}/link",
-    "{}/inner/layers", "file://{}/seg/layers", "seg", "seg/layers", "./seg/layers", "inner/../seg", "link/layers",
+    "{}/inner/layers", "file://{}/seg/layers", "seg", "seg/layers", "./seg/layers", "inner/../seg",
+    "link/layers",
 ]  # fmt: skip
 
 
