@@ -70,6 +70,10 @@ class StoreError(S5Error, OSError):
     """A store cannot be opened or written, or is not what it should be."""
 
 
+class StoreRefusedError(StoreError):
+    """A server says that a store may not be read, which some say of what is not there."""
+
+
 class ResumeError(S5Error, ValueError):
     """An unfinished store or run was begun with other settings."""
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TypeVar
 
 from s5engine.address import StorageOptions, shown
 from s5engine.errors import SourceChangedError, SourceError, SourceNotFoundError
-from s5engine.source.disk import need_disk
+from s5engine.source.body import (
+    PAGE_LIMIT,
+    begun,
+    content_range,
+    in_memory,
+    length,
+    on_disk,
+    packing,
+    page_text,
+    pieces,
+)
 from s5engine.source.retry import (
     Halt,
     Pacer,
@@ -24,11 +33,10 @@ from s5engine.source.retry import (
 
 T = TypeVar("T")
 
-#: The largest index page, bytes.
-PAGE_LIMIT = 32 * 2**20
-
 #: Tries to reach a server that has never answered: the address is wrong, most likely.
 _FIRST_TRIES = 2
+#: Bytes of a range that are worth a request of their own.
+_LEAST_PART = 2**14
 _BUSY = {408, 425, 429, 500, 502, 503, 504}
 
 
@@ -36,15 +44,28 @@ _BUSY = {408, 425, 429, 500, 502, 503, 504}
 class Reply:
     """An accepted answer.
 
-    ``total`` is the size of the whole file in bytes, ``body`` is empty if the whole file went into
-    the sink because the server knows no ranges.
+    ``total`` is the size of the whole file in bytes, None if the server does not tell it; ``body``
+    is empty if the whole file went into the sink because the server knows no ranges.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytearray
-    total: int
+    total: int | None
     url: str
+
+    @property
+    def version(self) -> dict[str, Any]:
+        """What tells this version of the file from another: ``etag`` or ``mtime``, if known."""
+        etag = self.headers.get("ETag")
+        if etag is not None:
+            return {"etag": etag.removeprefix("W/")}
+        modified = self.headers.get("Last-Modified")
+        return {} if modified is None else {"mtime": modified}
+
+
+#: Makes an accepted answer of a response.
+Take = Callable[[Any], Awaitable[Reply]]
 
 
 class HttpClient:
@@ -70,6 +91,7 @@ class HttpClient:
         self._headers = dict(self._request.pop("headers", None) or {})
         wait = retry.timeout
         self._request["timeout"] = ClientTimeout(total=None, sock_connect=wait, sock_read=wait)
+        self._request["auto_decompress"] = False  # lengths are those of what is sent
         self._retry = retry
         self._pacer = Pacer()
         self._session: Any = None
@@ -77,18 +99,66 @@ class HttpClient:
 
     def page(self, url: str) -> tuple[str, str]:
         """Return the text at ``url`` and the address that it came from after redirects."""
-        reply = self._persist(url, lambda: self._get(url, None, None), Halt())
-        return bytes(reply.body).decode("utf-8", errors="replace"), reply.url
+        name = shown(url)
+
+        async def take(response: Any) -> Reply:
+            body = await in_memory(response, self._retry, name, PAGE_LIMIT)
+            return _reply(response, body, len(body))
+
+        reply = self._persist(url, None, take, Halt())
+        return page_text(reply.body), reply.url
 
     def range(
         self, url: str, start: int, stop: int, halt: Halt, sink: BinaryIO | None = None
     ) -> Reply:
-        """Return bytes ``start``…``stop`` of ``url``; fewer only if the file ends before.
+        """Return bytes ``start``…``stop`` of ``url``; fewer if the file ends before.
 
-        If the server answers with the whole file, that is streamed into ``sink``; without a sink
-        it is an error.
+        Servers may also send fewer of their own accord. If the server answers with the whole file,
+        or with ranges of it that are compressed, the whole file is streamed into ``sink``; without
+        a sink it is an error.
         """
-        return self._persist(url, lambda: self._get(url, (start, stop), sink), halt)
+        span, name = (start, stop), shown(url)
+
+        async def take(response: Any) -> Reply:
+            if response.status == 206:
+                if packing(response.headers) is None:
+                    return await _ranged(response, span, name, self._retry)
+                reason = "the server sent a range compressed, although it was asked not to"
+            else:
+                _refuse_page(response, name)
+                reason = "the server answered a range request with the whole file"
+            if sink is None:
+                response.close()
+                raise TransientError(reason)
+            if response.status == 206:
+                response.close()
+                return await self._get(url, None, take_all)
+            return await take_all(response)
+
+        async def take_all(response: Any) -> Reply:
+            _refuse_page(response, name)
+            size = await on_disk(response, self._retry, name, sink) if sink else 0
+            return _reply(response, bytearray(), size)
+
+        return self._persist(url, span, take, halt)
+
+    def whole(self, url: str, halt: Halt, sink: BinaryIO) -> Reply:
+        """Stream ``url`` into ``sink`` unless its size is told beforehand: then nothing is read.
+
+        The status of the reply is 206 if the size is told, and 200 if the file is in the sink.
+        """
+        name = shown(url)
+
+        async def take(response: Any) -> Reply:
+            _refuse_page(response, name)
+            size = length(response.headers)
+            if size is not None and packing(response.headers) is None:
+                response.close()
+                return Reply(206, response.headers, bytearray(), size, str(response.url))
+            size = await on_disk(response, self._retry, name, sink)
+            return _reply(response, bytearray(), size)
+
+        return self._persist(url, None, take, halt)
 
     def close(self) -> None:
         """Close the connections."""
@@ -101,10 +171,11 @@ class HttpClient:
         if not _is_running_here(self._fs.loop):
             closing.result()
 
-    def _persist(self, url: str, get: Any, halt: Halt) -> Reply:
-        name = shown(url)
-        reply: Reply = persist(lambda: self._run(get(), halt), name, self._retry, self._pacer, halt)
-        return reply
+    def _persist(self, url: str, span: tuple[int, int] | None, take: Take, halt: Halt) -> Reply:
+        def attempt() -> Reply:
+            return self._run(self._get(url, span, take), halt)
+
+        return persist(attempt, shown(url), self._retry, self._pacer, halt)
 
     def _run(self, work: Coroutine[Any, Any, T], halt: Halt) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
@@ -117,26 +188,23 @@ class HttpClient:
             future.cancel()
             halt.forget(ticket)
 
-    async def _get(self, url: str, span: tuple[int, int] | None, sink: BinaryIO | None) -> Reply:
+    async def _get(self, url: str, span: tuple[int, int] | None, take: Take) -> Reply:
         import aiohttp
 
         headers = {**self._headers, "Accept-Encoding": "identity"}
         if span is not None:
             headers["Range"] = f"bytes={span[0]}-{span[1] - 1}"
         try:
+            address = self._fs.encode_url(url)
+        except ValueError as error:
+            raise SourceError(f"{shown(url)} is not a usable address.") from error
+        try:
             self._session = await self._fs.set_session()
-            request = self._session.get(self._fs.encode_url(url), headers=headers, **self._request)
-            async with request as response:
+            request = self._session.get(address, headers=headers, **self._request)
+            async with await begun(request, self._retry) as response:
                 self._answered = True
                 check_status(response.status, response.headers, shown(url), span)
-                if span is not None and response.status == 206:
-                    return await _ranged(response, span, shown(url))
-                if span is not None:
-                    _refuse_page(response, shown(url))
-                if span is not None and sink is None:
-                    response.close()
-                    raise TransientError("the server answered a range request with the whole file")
-                return await _whole(response, sink, shown(url))
+                return await take(response)
         except (aiohttp.InvalidURL, aiohttp.TooManyRedirects) as error:
             raise SourceError(
                 f"{shown(url)} is not a usable address: {type(error).__name__}."
@@ -148,6 +216,10 @@ class HttpClient:
             raise TransientError(_cause(error), attempts=tries) from error
         except aiohttp.ClientError as error:
             raise TransientError(_cause(error)) from error
+
+
+def _reply(response: Any, body: bytearray, total: int | None) -> Reply:
+    return Reply(response.status, response.headers, body, total, str(response.url))
 
 
 def _cause(error: Exception) -> str:
@@ -180,30 +252,32 @@ def check_status(
         raise SourceError(f"{name} cannot be read: the server answered {status}.")
 
 
-async def _ranged(response: Any, span: tuple[int, int], name: str) -> Reply:
-    """Read a 206 answer and check that it is what was asked for."""
-    header = response.headers.get("Content-Range", "")
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", header.strip())
-    if match is None:
-        raise SourceError(
-            f"{name}: the server's answer to a range request has the Content-Range {header!r}."
-        )
-    first, last, total = (int(v) for v in match.groups())
-    if first != span[0] or last + 1 > span[1] or last + 1 > total:
+async def _ranged(response: Any, span: tuple[int, int], name: str, policy: RetryPolicy) -> Reply:
+    """Read a 206 answer, and take out of it what was asked for."""
+    first, last, total = content_range(response.headers, name)
+    stop = min(last + 1, span[1])
+    if not first <= span[0] < stop or (total is not None and last >= total):
         raise TransientError(f"bytes {first}-{last} came for {span[0]}-{span[1] - 1}")
-    size = last + 1 - first
-    body = bytearray(size)
-    filled = 0
-    async for piece in response.content.iter_any():
-        if filled + len(piece) > size:
-            raise TransientError(f"more than the {size} bytes came that the server announced")
-        body[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    if filled != size:
-        raise TransientError(f"{filled} of {size} bytes came")
-    if last + 1 < min(span[1], total):
+    # Servers may send fewer bytes than were asked for; few at a time would take forever.
+    end = span[1] if total is None else min(span[1], total)
+    if stop < end and stop - span[0] < min(_LEAST_PART, (end - span[0]) // 2):
         raise TransientError(f"only bytes {first}-{last} came for {span[0]}-{span[1] - 1}")
-    return Reply(206, response.headers, body, total, str(response.url))
+    size, skipped = last + 1 - first, span[0] - first
+    body = bytearray(stop - span[0])
+    came = 0
+    async for piece in pieces(response, policy):
+        a, b = max(came, skipped), min(came + len(piece), skipped + len(body))
+        if a < b:
+            body[a - skipped : b - skipped] = memoryview(piece)[a - came : b - came]
+        came += len(piece)
+        if came > size:
+            raise TransientError(f"more than the {size} bytes came that the server announced")
+        if came >= skipped + len(body) and came < size:
+            response.close()  # the rest was not asked for
+            return _reply(response, body, total)
+    if came != size:
+        raise TransientError(f"{came} of {size} bytes came")
+    return _reply(response, body, total)
 
 
 def _refuse_page(response: Any, name: str) -> None:
@@ -214,33 +288,6 @@ def _refuse_page(response: Any, name: str) -> None:
             "page.",
             "Open the address in a browser to see it.",
         )
-
-
-async def _whole(response: Any, sink: BinaryIO | None, name: str) -> Reply:
-    """Read a 200 answer: into ``sink`` piece by piece, or into memory if there is none."""
-    body = bytearray()
-    size = 0
-    announced = response.headers.get("Content-Length")
-    if sink is not None:
-        sink.seek(0)
-        sink.truncate()
-        need_disk(int(announced or 0), f"{name}: copying it")
-    async for piece in response.content.iter_any():
-        size += len(piece)
-        if sink is None:
-            body += piece
-            if size > PAGE_LIMIT:
-                raise SourceError(
-                    f"{name} is more than a page: it has over {PAGE_LIMIT} bytes.",
-                    "Give the folder that holds the layers, not a file.",
-                )
-        else:
-            sink.write(piece)
-    if announced is not None and size != int(announced):
-        raise TransientError(f"{size} of {announced} bytes came")
-    if sink is not None:
-        sink.flush()
-    return Reply(200, response.headers, body, size, str(response.url))
 
 
 def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import unquote
 
 from s5engine.address import (
     StorageOptions,
@@ -22,8 +21,10 @@ from s5engine.address import (
 )
 from s5engine.console import as_html
 from s5engine.errors import SourceError, SourceNotFoundError
+from s5engine.source.deadline import ask_filesystem
 from s5engine.source.http import HttpClient
-from s5engine.source.retry import RetryPolicy
+from s5engine.source.index_page import folder_names
+from s5engine.source.retry import Halt, RetryPolicy
 
 _LAYER = re.compile(r"(\d+)\.(tif|tiff|jpg|jpeg|png)", re.IGNORECASE)
 _PIECE = re.compile(r"(\d+)\.part(\d+)\.(tif|tiff|jpg|jpeg|png)", re.IGNORECASE)
@@ -134,94 +135,51 @@ def list_layers(
         If a package for this kind of address is missing.
     """
     place = place_of(url)
-    base = str(place)
+    base, policy = str(place), retry or RetryPolicy()
     if isinstance(place, Path):
         base, names = _enter(base, _local_names)
     elif is_http(base):
-        client = HttpClient(storage_options, retry or RetryPolicy())
+        client = HttpClient(storage_options, policy)
         try:
-            base, names = _enter(base, lambda folder: _http_names(folder, client))
+            base, names = _enter(base, lambda folder: folder_names(folder, client.page))
         finally:
             client.close()
     else:
-        base, names = _enter(base, lambda folder: _fsspec_names(folder, storage_options))
+        base, names = _enter(base, lambda folder: _fsspec_names(folder, storage_options, policy))
     return _index(base, names, storage_options)
 
 
-def _enter(base: str, names_of: Any) -> tuple[str, list[str]]:
+def _enter(base: str, names_of: Callable[[str], tuple[str, list[str]]]) -> tuple[str, list[str]]:
     """List ``base``, or ``layers/`` in it if that is where the layers are."""
-    names: list[str] = names_of(base)
+    base, names = names_of(base)
     if f"{_FOLDER}/" in names and not any(_LAYER.fullmatch(n) for n in names):
-        base = child(base, _FOLDER)
-        names = names_of(base)
+        base, names = names_of(child(base, _FOLDER))
     return base, names
 
 
 # --- the three kinds of folders: file names, and folder names with a slash at the end ----------
 
 
-def _local_names(folder: str) -> list[str]:
+def _local_names(folder: str) -> tuple[str, list[str]]:
     path = Path(folder)
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
         raise SourceNotFoundError(f"{path} {what}.", "Give the folder that holds the layer files.")
-    return [p.name + "/" * p.is_dir() for p in path.iterdir()]
+    return folder, [p.name + "/" * p.is_dir() for p in path.iterdir()]
 
 
-def _fsspec_names(folder: str, options: StorageOptions | None) -> list[str]:
+def _fsspec_names(
+    folder: str, options: StorageOptions | None, retry: RetryPolicy
+) -> tuple[str, list[str]]:
     filesystem, path = open_filesystem(folder, options)
-    try:
-        found = filesystem.ls(path, detail=True)
-    except FileNotFoundError as error:
-        raise SourceNotFoundError(
-            f"{shown(folder)} does not exist.", "Check the address."
-        ) from error
-    except OSError as error:
-        raise SourceError(
-            f"{shown(folder)} cannot be listed: {error}.", "Check the address and storage_options."
-        ) from error
+    found: list[dict[str, Any]] = ask_filesystem(
+        lambda: filesystem.ls(path, detail=True), shown(folder), retry, Halt()
+    )
     ends = ("/" if entry["type"] == "directory" else "" for entry in found)
-    return [
+    return folder, [
         str(entry["name"]).rstrip("/").rpartition("/")[2] + end
         for entry, end in zip(found, ends, strict=True)
     ]
-
-
-class _Links(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Collect the address of a link."""
-        self.links += [value for key, value in attrs if tag == "a" and key == "href" and value]
-
-
-def _http_names(folder: str, client: HttpClient) -> list[str]:
-    parts = urlsplit(folder)
-    text, final = client.page(parts._replace(path=parts.path.rstrip("/") + "/").geturl())
-    parser = _Links()
-    parser.feed(text)
-    return list(children(final, parser.links))
-
-
-def children(page: str, links: list[str]) -> Iterator[str]:
-    """Yield the names that the links of an index page lead to, right below it.
-
-    Links to the parent, to other places, and with a query of their own (the page's sort links)
-    are left out; percent-encoding is undone.
-    """
-    base = urlsplit(page)
-    root = unquote(base.path).rpartition("/")[0] + "/"
-    for link in dict.fromkeys(links):
-        target = urlsplit(urldefrag(urljoin(page, link.strip())).url)
-        path = unquote(target.path)
-        same = (target.hostname, target.scheme[:4]) == (base.hostname, base.scheme[:4])
-        if not same or target.query not in ("", base.query) or not path.startswith(root):
-            continue
-        name = path[len(root) :]
-        if name and "/" not in name.rstrip("/"):
-            yield name
 
 
 # --- from names to an index ----------------------------------------------------------------------

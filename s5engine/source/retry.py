@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from typing import TypeVar
 from s5engine.errors import InvalidArgumentError, SourceError
 
 T = TypeVar("T")
+
+#: More than any server means, s.
+_LONGEST_WAIT = 1e9
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class RetryPolicy:
         How long a connection may stay silent, s.
     longest_wait : float
         The longest ``Retry-After`` that is obeyed, s; a longer one is an error.
+    least_speed : float
+        Bytes a second, after ``timeout``, below which an answer counts as stuck.
     """
 
     attempts: int = 6
@@ -42,14 +48,20 @@ class RetryPolicy:
     jitter: float = 0.5
     timeout: float = 60.0
     longest_wait: float = 600.0
+    least_speed: float = 2048.0
 
     def __post_init__(self) -> None:
         sensible = self.attempts >= 1 and self.delay >= 0 and self.timeout > 0
-        if not sensible or not 0 <= self.jitter <= 1:
+        if not sensible or not 0 <= self.jitter <= 1 or not self.least_speed > 0:
             raise InvalidArgumentError(
                 f"{self} cannot be followed.",
-                "attempts ≥ 1, delay ≥ 0 s, 0 ≤ jitter ≤ 1 and timeout > 0 s are needed.",
+                "attempts ≥ 1, delay ≥ 0 s, 0 ≤ jitter ≤ 1, timeout > 0 s and least_speed > 0 "
+                "bytes/s are needed.",
             )
+
+    def allowed(self, size: int) -> float:
+        """Return the seconds in which ``size`` bytes have to come."""
+        return self.timeout + size / self.least_speed
 
     def pause(self, failures: int) -> float:
         """Return the seconds to wait after this many failures in a row."""
@@ -140,19 +152,20 @@ class Pacer:
 
 
 def parse_retry_after(value: str | None) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3)."""
+    """Return the seconds that a ``Retry-After`` header asks for (RFC 9110, 10.2.3).
+
+    None if it asks for none that make sense; no more than `_LONGEST_WAIT`.
+    """
     if value is None:
         return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
+    if re.fullmatch(r"\s*-?[0-9]+(\.[0-9]*)?\s*", value):
+        return min(max(0.0, float(value)), _LONGEST_WAIT)
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return min(max(0.0, (when - datetime.now(UTC)).total_seconds()), _LONGEST_WAIT)
+    except (ValueError, OverflowError, TypeError, IndexError):  # dates beyond any calendar
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())
 
 
 def persist(

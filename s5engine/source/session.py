@@ -10,7 +10,17 @@ from aiohttp import BasicAuth, ClientSession, TraceConfig, TraceRequestRedirectP
 from fsspec.implementations.http import HTTPFileSystem
 from yarl import URL
 
-from s5engine.address import StorageOptions
+from s5engine.address import StorageOptions, shown
+from s5engine.source.body import (
+    PAGE_LIMIT,
+    begun,
+    content_range,
+    first_bytes,
+    in_memory,
+    page_text,
+)
+from s5engine.source.index_page import names_on
+from s5engine.source.retry import RetryPolicy, TransientError
 
 #: Headers that say what is asked for, not who asks: they follow to any origin.
 _OPEN_HEADERS = frozenset(
@@ -18,6 +28,11 @@ _OPEN_HEADERS = frozenset(
 )
 #: Characters of a query that are sent as they stand.
 _AS_IS = "%/:?@!$&'()*+,;=~-._[]"
+
+#: Files of zarr that are no chunks.
+METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
+#: The largest chunk or shard that is read as a whole, bytes.
+CHUNK_LIMIT = 2**31
 
 
 class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no types
@@ -27,14 +42,19 @@ class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no t
     ----------
     query : str
         What followed the question mark, still encoded; nothing else sees it.
+    patience : RetryPolicy, optional
+        How long an answer may take.
     **options
         As for ``HTTPFileSystem``.
     """
 
-    def __init__(self, *, query: str = "", **options: Any) -> None:
+    def __init__(
+        self, *, query: str = "", patience: RetryPolicy | None = None, **options: Any
+    ) -> None:
         options.setdefault("get_client", open_session)
         super().__init__(**options)
         self.query = query
+        self.patience = patience or RetryPolicy()
 
     def encode_url(self, url: str) -> URL:
         """Return the address that is asked for."""
@@ -44,8 +64,84 @@ class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no t
         # As it was given, to the letter: a signature may be of the query's very spelling.
         return URL(f"{encoded}?{quote(query, safe=_AS_IS)}", encoded=True) if query else encoded
 
+    async def _cat_file(
+        self, url: str, start: int | None = None, end: int | None = None, **kwargs: Any
+    ) -> bytes:
+        """Return a file or a range of it; more bytes than that if the server knows no ranges.
 
-def signed_filesystem(url: str, options: StorageOptions | None) -> SignedFileSystem:
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        TransientError, OSError
+            If something fails in passing.
+        SourceError
+            If the answer is none that can be read.
+        """
+        ranged = start is not None or end is not None
+        asked = await self._process_limits(url, start, end) if ranged else ""
+        async with await self._answer(url, asked, **kwargs) as response:
+            self._raise_not_found_for_status(response, url)
+            if not ranged:
+                metadata = url.rpartition("/")[2] in METADATA
+                limit = PAGE_LIMIT if metadata else CHUNK_LIMIT
+                what = "zarr's metadata" if metadata else "a chunk"
+                return bytes(await in_memory(response, self.patience, shown(url), limit, what))
+            if response.status != 206:
+                few = end if end is not None else 1 - (start or 0)
+                return await first_bytes(response, self.patience, shown(url), max(few, 1))
+            body = bytes(
+                await in_memory(response, self.patience, shown(url), CHUNK_LIMIT, "a range")
+            )
+            first, _, total = content_range(response.headers, shown(url))
+        if start is not None and start < 0:
+            start = first if total is None else max(0, total + start)
+        start = start or 0
+        if first > start:
+            raise TransientError(f"bytes from {first} came where those from {start} were asked for")
+        return body[start - first : None if end is None else end - first]
+
+    async def _ls(self, url: str, detail: bool = True, **kwargs: Any) -> Any:
+        """Return what an index page lists."""
+        page = url.rstrip("/") + "/"
+        async with await self._answer(page, "", **kwargs) as response:
+            self._raise_not_found_for_status(response, url)
+            body = await in_memory(response, self.patience, shown(url), PAGE_LIMIT)
+            names = names_on(page_text(body), str(response.url))
+        found = [f"{page}{quote(name)}" for name in names]
+        if not detail:
+            return found
+        return [
+            {"name": one, "size": None, "type": "directory" if one.endswith("/") else "file"}
+            for one in found
+        ]
+
+    async def _exists(self, path: str, **kwargs: Any) -> bool:
+        """Whether there is a file."""
+        async with await self._answer(path, "bytes=0-0", **kwargs) as response:
+            if response.status in (404, 410):
+                return False
+            if response.status != 416:
+                self._raise_not_found_for_status(response, path)
+            response.close()
+            return True
+
+    async def _answer(self, url: str, asked: str, **kwargs: Any) -> Any:
+        """Return the answer to a request; ``asked`` is the range."""
+        options = self.kwargs | kwargs
+        headers = {**options.pop("headers", {}), "Accept-Encoding": "identity"}
+        if asked:
+            headers["Range"] = asked
+        session = await self.set_session()
+        request = session.get(
+            self.encode_url(url), **options, headers=headers, auto_decompress=False
+        )
+        return await begun(request, self.patience)
+
+
+def signed_filesystem(
+    url: str, options: StorageOptions | None, patience: RetryPolicy | None = None
+) -> SignedFileSystem:
     """Return the file system of an address, which keeps its user, password and query to itself.
 
     Parameters
@@ -54,6 +150,8 @@ def signed_filesystem(url: str, options: StorageOptions | None) -> SignedFileSys
         ``http(s)://…``; only `shown` of it is asked of the file system afterwards.
     options : dict, optional
         As for fsspec's ``HTTPFileSystem``.
+    patience : RetryPolicy, optional
+        How long an answer may take.
     """
     given = dict(options or {})
     parts = urlsplit(url)
@@ -62,7 +160,8 @@ def signed_filesystem(url: str, options: StorageOptions | None) -> SignedFileSys
         client = dict(given.get("client_kwargs") or {})
         client.setdefault("auth", BasicAuth(auth.user, auth.password or ""))
         given["client_kwargs"] = client
-    return SignedFileSystem(**(given | {"query": parts.query, "asynchronous": True}))
+    given |= {"query": parts.query, "patience": patience, "asynchronous": True}
+    return SignedFileSystem(**given)
 
 
 async def open_session(**options: Any) -> ClientSession:

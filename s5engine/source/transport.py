@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from dataclasses import replace
 from typing import IO, Any
 
 from s5engine.address import (
@@ -18,9 +18,11 @@ from s5engine.address import (
 from s5engine.budget import format_bytes
 from s5engine.console import say
 from s5engine.errors import SourceChangedError, SourceError, SourceNotFoundError
+from s5engine.source.deadline import ask_filesystem
 from s5engine.source.disk import pread_all
 from s5engine.source.http import HttpClient, Reply
-from s5engine.source.retry import Halt, Pacer, RetryPolicy, TransientError, persist
+from s5engine.source.replicas import Replicas
+from s5engine.source.retry import Halt, Pacer, RetryPolicy, TransientError
 
 #: Bytes of the first request: the TIFF header, and the directory where it comes right after.
 HEAD = 1024
@@ -109,17 +111,30 @@ class LocalRangeFile(RangeFile):
 class HttpRangeFile(RangeFile):
     """A file behind an HTTP server that knows ranges."""
 
-    def __init__(self, client: HttpClient, url: str, first: Reply) -> None:
-        super().__init__(url, first.total, _http_version(first))
+    def __init__(
+        self, client: HttpClient, url: str, size: int, version: dict[str, Any], head: Buffer
+    ) -> None:
+        super().__init__(url, size, version)
         self._client = client
+        self._replicas = Replicas(version)
+        self.fetched = len(head)
 
     def _read(self, start: int, stop: int, halt: Halt) -> bytearray:
-        reply = self._client.range(self.url, start, stop, halt)
-        if reply.total != self.size:
-            raise self.changed(f"its size was {self.size} bytes and is {reply.total}")
-        version = _http_version(reply)
-        if version != self.version:
-            raise self.changed(f"its version was {self.version} and is {version}")
+        body = self._part(start, stop, halt)
+        while start + len(body) < stop:  # servers may send fewer bytes than were asked for
+            body += self._part(start + len(body), stop, halt)
+        return body
+
+    def _part(self, start: int, stop: int, halt: Halt) -> bytearray:
+        def ask() -> Reply:
+            reply = self._client.range(self.url, start, stop, halt)
+            if reply.total not in (self.size, None):
+                raise self.changed(f"its size was {self.size} bytes and is {reply.total}")
+            return reply
+
+        reply = self._replicas.settle(ask, halt)
+        if reply.version not in self._replicas.known:
+            raise self.changed(f"its version was {self.version} and is {reply.version}")
         return reply.body
 
 
@@ -147,7 +162,7 @@ class FsspecRangeFile(RangeFile):
     def __init__(self, url: str, options: StorageOptions | None, retry: RetryPolicy) -> None:
         self._fs, self._path = open_filesystem(url, options)
         self._retry, self._pacer = retry, Pacer()
-        info = self._persist(shown(url), lambda: self._fs.info(self._path), Halt())
+        info = ask_filesystem(lambda: self._fs.info(self._path), shown(url), retry, Halt())
         super().__init__(url, int(info["size"]), _fsspec_version(info))
 
     def _read(self, start: int, stop: int, halt: Halt) -> bytes:
@@ -157,25 +172,9 @@ class FsspecRangeFile(RangeFile):
                 raise TransientError(f"{len(data)} of {stop - start} bytes came")
             return data
 
-        data: bytes = self._persist(self.name, attempt, halt)
-        return data
-
-    def _persist(self, name: str, attempt: Callable[[], Any], halt: Halt) -> Any:
-        def guarded() -> Any:
-            try:
-                return attempt()
-            except FileNotFoundError as error:
-                raise SourceNotFoundError(
-                    f"{name} does not exist.", "Check the address."
-                ) from error
-            except PermissionError as error:
-                raise SourceError(
-                    f"{name} may not be read: {error}.", "Pass credentials in storage_options."
-                ) from error
-            except OSError as error:  # time-outs included
-                raise TransientError(f"{type(error).__name__}: {error}") from error
-
-        return persist(guarded, name, self._retry, self._pacer, halt)
+        return ask_filesystem(
+            attempt, self.name, self._retry, halt, size=stop - start, pacer=self._pacer
+        )
 
 
 class Transport:
@@ -233,15 +232,21 @@ class Transport:
         file: RangeFile
         try:
             reply = self.http.range(url, 0, HEAD, halt, sink=copy)
+            size = reply.total
+            if size is None:  # the ranges tell no size
+                reply, head = self.http.whole(url, halt, copy), reply
+                reply = replace(reply, body=head.body)
+                size = reply.total or 0
             if reply.status == 206:
                 copy.close()
-                file = HttpRangeFile(self.http, url, reply)
-                file.fetched = len(reply.body)
-                return file, reply.body
-            file = SpooledRangeFile(url, copy, _http_version(reply))
+                file = HttpRangeFile(self.http, url, size, reply.version, reply.body)
+                if len(reply.body) >= min(HEAD, size):
+                    return file, reply.body
+            else:
+                file = SpooledRangeFile(url, copy, reply.version)
+                self._tell(file)
             if file.size == 0:
                 raise SourceError(f"{file.name} is empty.")
-            self._tell(file)
             return file, file.read(0, min(HEAD, file.size), halt)
         except BaseException:
             copy.close()
@@ -254,14 +259,6 @@ class Transport:
                 f"{file.name}: the server sends whole files only (no byte ranges); layers are "
                 f"copied to {tempfile.gettempdir()} first, this one is {format_bytes(file.size)}"
             )
-
-
-def _http_version(reply: Reply) -> dict[str, Any]:
-    etag = reply.headers.get("ETag")
-    if etag is not None:
-        return {"etag": etag}
-    modified = reply.headers.get("Last-Modified")
-    return {} if modified is None else {"mtime": modified}
 
 
 def _fsspec_version(info: dict[str, Any]) -> dict[str, Any]:

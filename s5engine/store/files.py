@@ -53,6 +53,8 @@ def open_zarr_node(
                 target = _remote_store(place, storage_options) if isinstance(place, str) else place
                 node = zarr.open(target, mode="r")
             except FileNotFoundError:
+                if not isinstance(place, Path) and (refused := target.refused()) is not None:
+                    raise refused from None
                 return None
     except ImportError as error:
         raise MissingExtraError(
@@ -67,12 +69,13 @@ def _remote_store(url: str, storage_options: StorageOptions | None) -> Any:
     """Return a read-only zarr store on fsspec; S3 is read anonymously unless told otherwise."""
     from zarr.storage import FsspecStore
 
+    from s5engine.store import remote
     from s5engine.store.remote import PatientStore
 
     if is_http(url):
         from s5engine.source.session import signed_filesystem
 
-        filesystem = signed_filesystem(url, storage_options)
+        filesystem = signed_filesystem(url, storage_options, remote.POLICY)
         return PatientStore(FsspecStore(filesystem, True, shown(url).rstrip("/")))
     options = dict(storage_options or {})
     if url.startswith("s3://"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from s5engine.address import place_of, recorded, shown
 from s5engine.budget import share_arena
-from s5engine.errors import StoreError
+from s5engine.errors import SourceError, StoreError, StoreRefusedError
 from s5engine.foreign import as_attributes, brief
 from s5engine.store import parts_tree
 from s5engine.store.axes import Places, axis_places
@@ -74,7 +74,13 @@ def open_volume(
 
     share_arena()  # before zarr's and dask's threads begin
     store = place_of(store)
-    node = open_zarr_node(store, storage_options)
+    try:
+        node = open_zarr_node(store, storage_options)
+    except StoreRefusedError as refusal:
+        try:  # some servers say so of every file that is not there
+            return open_layers(store, storage_options=storage_options)
+        except SourceError:
+            raise refusal from None
     if node is not None:
         from s5engine.store.origins import remember
 

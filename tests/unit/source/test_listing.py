@@ -13,7 +13,7 @@ import pytest
 from s5engine.errors import MissingExtraError, SourceError, SourceNotFoundError
 from s5engine.phantom.server import LayerServer
 from s5engine.source import LayerIndex, list_layers
-from s5engine.source.listing import children
+from s5engine.source.index_page import children
 
 
 def folder_with(tmp_path, *names):
