@@ -49,8 +49,8 @@ class Page:
         self.doc, self.exhibit = doc, exhibit
         settings, message = _first_settings(doc)
         self.may_write = may_write(doc)
-        told = message if self.may_write else f"{LOOK_ONLY} {message}".strip()
-        self.controls = Controls(exhibit, settings, told)
+        first = "" if self.may_write else f"{LOOK_ONLY} "
+        self.controls = Controls(exhibit, settings, first + message)
         self._seen: Seen | None = None
         self._next: Seen | None = None
         self._zoom, self._number = 1.0, 0
@@ -193,9 +193,8 @@ class Page:
 
     def _drawn(self) -> None:
         """Hear from the page that it has drawn all before a mark; a NaN is none."""
-        for mark in self.drawn.data.get("mark", ()):
-            if isinstance(mark, int | float) and abs(mark) <= FARTHEST:
-                self.painter.drawn(int(mark))
+        marks = [m for m in self.drawn.data.get("mark", ()) if isinstance(m, int | float)]
+        self.painter.drawn(max((int(m) for m in marks if abs(m) <= FARTHEST), default=0))
 
     def ask(self) -> None:
         """Ask the painter for everything that is seen."""
