@@ -28,7 +28,7 @@ def read_title(
     """Write the title's picture into ``directory``, beside the volume and the run it comes from."""
     folder, how = Path(directory), settings.how
     s5.check_prediction(model, settings.box.shape, settings.layers, **how)
-    layers = s5.list_layers(source or settings.source)
+    layers = s5.list_layers(source or settings.source, layers=settings.layers)
     volume = s5.ingest(
         layers, folder / "volume.zarr", layers=settings.layers, box=settings.box, resume=resume,
         budget=budget,

@@ -17,7 +17,7 @@ from s5engine.errors import S5Error, StoreError
 #: The longest file of metadata that is read, bytes.
 LONGEST = 256 * 2**20
 #: The longest side of an array that is believed, px: its coordinates take 8 bytes each.
-LONGEST_SIDE = 2**24
+LONGEST_SIDE = 2**22
 
 
 @contextmanager

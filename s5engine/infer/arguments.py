@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from s5engine.alignment import check_neighbours, is_reversed, on_pixels
+from s5engine.console import say
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.taper import Taper, taper_weights
@@ -114,6 +115,8 @@ def check_windows(numbers: Sequence[int], windows: Sequence[int], count: int) ->
         raise InvalidArgumentError(
             f"A layer window is named twice among {firsts}.", "Name each window once."
         )
+    if not len(numbers):
+        raise InvalidArgumentError("The volume has no layers.", "Choose some of them.")
     for first in firsts:
         missing = [n for n in range(first, first + count) if n not in numbers]
         if missing:
@@ -160,6 +163,14 @@ def lazy_mask(mask: Mask, volume: xr.DataArray) -> da.Array:
             "Take papyrus_mask(volume), or read_mask(path) for a PNG.",
         )
     values = on_pixels(mask, volume, "papyrus mask")
+    if isinstance(values, np.ndarray):  # a lazy one is known when its tiles are reached
+        if not values.any():
+            raise InvalidArgumentError(
+                "The papyrus mask holds no papyrus: nothing would be predicted.",
+                "Name another mask, or none.",
+            )
+        if values.all():
+            say("the papyrus mask leaves nothing out")
     lazy = values if isinstance(values, da.Array) else da.from_array(values, chunks=1024)
     return lazy if lazy.dtype == bool else lazy.astype(bool)
 

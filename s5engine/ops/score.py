@@ -74,7 +74,7 @@ def score_ink(
     Raises
     ------
     InvalidArgumentError
-        If the shapes differ.
+        If the shapes differ, or no pixel of the truth is ink.
     """
     import dask
 
@@ -83,6 +83,8 @@ def score_ink(
     if counted is not None:
         found, true = found & counted, true & counted
     tp, positive, wanted = dask.compute((found & true).sum(), found.sum(), true.sum())
+    if not wanted:
+        raise InvalidArgumentError("No pixel of the truth is ink.", "Check the label or the crop.")
     return Score.from_counts(int(tp), int(positive - tp), int(wanted - tp), threshold)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError
+from s5engine.foreign import LONGEST_SIDE
 from s5engine.source.decode import Pixels, damaged, imagecodecs
 from s5engine.source.grid import Codec, SegmentGrid
 from s5engine.source.layer import Layer
@@ -66,12 +67,40 @@ def read_mask(path: str | os.PathLike[str], *, threshold: int = 255) -> npt.NDAr
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     if not data.startswith(PNG):
         raise SourceError(f"{path} is not a PNG file: it begins with {data[:8]!r}.")
+    if len(data) < 29 or data[12:16] != b"IHDR":
+        raise SourceError(f"{path} is a damaged PNG file: it has no header.")
+    width, height, bits = struct.unpack_from(">IIB", data, 16)
+    check_claim((height, width), bits, len(data), True, str(path))
     picture = decode_picture(data, str(path))
-    mask = np.empty(picture.shape[:2], np.bool_)
+    mask, largest = np.empty(picture.shape[:2], np.bool_), 0
     for rows in _runs(picture):
         gray = luma(picture[rows])
         np.greater_equal(gray, threshold * (257 if gray.dtype == np.uint16 else 1), out=mask[rows])
+        largest = max(largest, int(gray.max()) // (257 if gray.dtype == np.uint16 else 1))
+    check_counts(bool(mask.any()), largest, threshold, str(path))
     return mask
+
+
+def check_counts(counts: bool, largest: int, threshold: int, name: str) -> None:
+    """Refuse a mask with gray pixels none of which counts: its threshold is another.
+
+    Parameters
+    ----------
+    counts : bool
+        Whether any pixel counts.
+    largest : int
+        The largest gray value, on the scale of 0…255.
+
+    Raises
+    ------
+    SourceError
+    """
+    if not counts and largest:
+        raise SourceError(
+            f"Nothing counts in {name}: its largest value is {largest}, below the threshold "
+            f"{threshold}.",
+            f"Name threshold={largest}, or save it with 255 where it counts.",
+        )
 
 
 def decode_picture(data: Buffer, name: str) -> Pixels:
@@ -176,8 +205,11 @@ def open_picture(number: int, file: RangeFile, head: Buffer, halt: Halt) -> Laye
         shape, bits = _png_header(file, head)
     else:
         shape, bits = _jpeg_header(file, halt)
-    if min(shape) < 1 or bits not in (1, 2, 4, 8, 16):
-        raise SourceError(f"{file.name} is damaged or not supported: {shape} px of {bits} bits.")
+    if min(shape) < 1 or max(shape) > LONGEST_SIDE or bits not in (1, 2, 4, 8, 16):
+        raise SourceError(
+            f"{file.name} is damaged or not supported: {shape[0]} × {shape[1]} px of {bits} bits."
+        )
+    check_claim(shape, bits, file.size, head[:8] == PNG, file.name)
     dtype = np.dtype(np.uint16 if bits == 16 else np.uint8)
     height, width = shape
     whole = np.array([0]), np.array([file.size])
@@ -186,10 +218,33 @@ def open_picture(number: int, file: RangeFile, head: Buffer, halt: Halt) -> Laye
     return Layer(number, file, dtype, grid, Codec(), spool)
 
 
+def check_claim(shape: tuple[int, int], bits: int, size: int, is_png: bool, name: str) -> None:
+    """Refuse a picture whose file is too short for the pixels that its header tells of.
+
+    Deflate makes at most 1,032 bytes of one; JPEG needs a bit for a block of 64 pixels at least.
+
+    Raises
+    ------
+    SourceError
+    """
+    pixels = shape[0] * shape[1]
+    most = size * 1032 * 8 // bits if is_png else size * 8 * 64
+    if pixels > most:
+        raise SourceError(
+            f"{name} is damaged: {size} bytes cannot hold {shape[0]} × {shape[1]} px.",
+            "Fetch the file again.",
+        )
+
+
 def _png_header(file: RangeFile, head: Buffer) -> tuple[tuple[int, int], int]:
     if len(head) < 26 or head[12:16] != b"IHDR":
         raise SourceError(f"{file.name} is a damaged PNG file: it has no header.")
     width, height, bits = struct.unpack_from(">IIB", head, 16)
+    if b"acTL" in head[33:]:  # before the pixels, by the format
+        raise SourceError(
+            f"{file.name} is an animation, and a layer is one picture.",
+            "Write each picture as a file of its own, named after its layer.",
+        )
     return (height, width), bits
 
 

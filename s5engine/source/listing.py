@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,15 +18,14 @@ from s5engine.address import (
     place_of,
     shown,
 )
-from s5engine.console import as_html
-from s5engine.errors import SourceError, SourceNotFoundError
+from s5engine.console import as_html, say
+from s5engine.errors import SourceNotFoundError
 from s5engine.source.deadline import ask_filesystem
 from s5engine.source.http import HttpClient
 from s5engine.source.index_page import folder_names
+from s5engine.source.layer_names import holds_layers, is_numbered, pick_layers, some
 from s5engine.source.retry import Halt, RetryPolicy
 
-_LAYER = re.compile(r"(\d+)\.(tif|tiff|jpg|jpeg|png)", re.IGNORECASE)
-_PIECE = re.compile(r"(\d+)\.part(\d+)\.(tif|tiff|jpg|jpeg|png)", re.IGNORECASE)
 _FOLDER = "layers"
 
 
@@ -103,6 +101,7 @@ def _rebuild(
 def list_layers(
     url: str | Path,
     *,
+    layers: Iterable[int] | None = None,
     storage_options: StorageOptions | None = None,
     retry: RetryPolicy | None = None,
 ) -> LayerIndex:
@@ -114,7 +113,10 @@ def list_layers(
         A folder of layer files (``00.tif``, ``1.tif``, ``02.png`` …), or a segment's folder with
         ``layers/`` in it: a local path, an ``http(s)://`` index page, or any address that fsspec
         knows, ``s3://`` for example (read anonymously unless ``storage_options`` say otherwise).
-        Files whose name is not a number are left out.
+        Files whose name is not a number are left out. Where no name is one, names that end in
+        one are layers (``layer_000.tif``, ``surface_00.tif``).
+    layers : iterable of int, optional
+        Only these layers have to be there; by default all from the first to the last.
     storage_options : dict, optional
         Passed to fsspec.
     retry : RetryPolicy, optional
@@ -146,15 +148,23 @@ def list_layers(
             client.close()
     else:
         base, names = _enter(base, lambda folder: _fsspec_names(folder, storage_options, policy))
-    return _index(base, names, storage_options)
+    files = pick_layers(names, shown(base), None if layers is None else {*map(int, layers)})
+    found = {n: LayerFile(n, child(base, name), name) for n, name in files.items()}
+    return LayerIndex(found, base, segment=_segment(base), storage_options=storage_options)
 
 
-def _enter(base: str, names_of: Callable[[str], tuple[str, list[str]]]) -> tuple[str, list[str]]:
-    """List ``base``, or ``layers/`` in it if that is where the layers are."""
+def _enter(base: str, names_of: Any) -> tuple[str, list[str]]:
+    """List ``base``, or ``layers/`` in it if there are layers in that."""
+    names: list[str]
     base, names = names_of(base)
-    if f"{_FOLDER}/" in names and not any(_LAYER.fullmatch(n) for n in names):
-        base, names = names_of(child(base, _FOLDER))
-    return base, names
+    if f"{_FOLDER}/" not in names:
+        return base, names
+    inside, names_inside = names_of(child(base, _FOLDER))
+    if not holds_layers(names_inside):
+        return base, names
+    if beside := [name for name in names if is_numbered(name)]:
+        say(f"{shown(base)}: the layers are those in {_FOLDER}/, not {some(beside)} beside it")
+    return inside, names_inside
 
 
 # --- the three kinds of folders: file names, and folder names with a slash at the end ----------
@@ -180,62 +190,6 @@ def _fsspec_names(
         str(entry["name"]).rstrip("/").rpartition("/")[2] + end
         for entry, end in zip(found, ends, strict=True)
     ]
-
-
-# --- from names to an index ----------------------------------------------------------------------
-
-
-def _index(base: str, names: list[str], options: StorageOptions | None) -> LayerIndex:
-    """Pick the layer files and check that they make one complete sequence."""
-    where = shown(base)
-    pieces = sorted(n for n in names if _PIECE.fullmatch(n))
-    if pieces:
-        raise SourceError(
-            f"{where} holds layers in pieces ({_some(pieces)}), which cannot be read.",
-            "Join the pieces of each layer into one file named after its number, such as 00.tif.",
-        )
-    by_number: dict[int, list[str]] = {}
-    for name in sorted(set(names)):
-        if match := _LAYER.fullmatch(name):
-            by_number.setdefault(int(match[1]), []).append(name)
-    if not by_number and {"zarr.json", ".zgroup", ".zarray"} & set(names):
-        raise SourceNotFoundError(
-            f"{where} is a zarr store, not a folder of layers.", "Open it with open_volume."
-        )
-    if not by_number:
-        raise SourceNotFoundError(
-            f"{where} has no layer files (00.tif, 01.tif, …); it has "
-            f"{_some(sorted(names)) or 'nothing'}.",
-            "Give the folder that holds the layers, or the segment's folder above it.",
-        )
-    double = [name for group in by_number.values() if len(group) > 1 for name in group]
-    if double:
-        raise SourceError(
-            f"{where} has more than one file for the same layer: {_some(double)}.",
-            "Remove all but one of them.",
-        )
-    missing = sorted(set(range(min(by_number), max(by_number))) - by_number.keys())
-    if missing:
-        like = by_number[min(by_number)][0]
-        absent = [_like(like, number) for number in missing]
-        raise SourceError(
-            f"{where} has layers {min(by_number)} to {max(by_number)}, but these are missing: "
-            f"{_some(absent)}.",
-            "Fetch the missing layers.",
-        )
-    files = {n: LayerFile(n, child(base, names[0]), names[0]) for n, names in by_number.items()}
-    return LayerIndex(files, base, segment=_segment(base), storage_options=options)
-
-
-def _like(name: str, number: int) -> str:
-    """Return the file name of layer ``number``, written as ``name`` is."""
-    stem, _, suffix = name.partition(".")
-    return f"{number:0{len(stem)}d}.{suffix}"
-
-
-def _some(names: list[str], limit: int = 8) -> str:
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
 
 
 def _segment(base: str) -> str:

@@ -288,7 +288,7 @@ def open_stack(
         index = source
         storage_options = index.storage_options if storage_options is None else storage_options
     else:
-        index = list_layers(source, storage_options=storage_options, retry=retry)
+        index = list_layers(source, layers=layers, storage_options=storage_options, retry=retry)
     numbers = sorted(index if layers is None else map(int, layers))
     _check_numbers(numbers, index, index.segment)
     check_ascending(numbers if layers is None else layers)

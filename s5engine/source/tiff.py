@@ -7,47 +7,58 @@ its 64-bit extension BigTIFF.
 
 from __future__ import annotations
 
+import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from s5engine.errors import SourceError
-from s5engine.source.grid import Codec, Compression, Order, SegmentGrid
+from s5engine.source.grid import Order
 from s5engine.source.retry import Halt
+from s5engine.source.tiff_layout import (
+    BITS,
+    COMPRESSION,
+    FILL_ORDER,
+    HEIGHT,
+    MOST_SEGMENTS,
+    PHOTOMETRIC,
+    PREDICTOR,
+    SAMPLE_FORMAT,
+    SAMPLES,
+    STRIP_OFFSETS,
+    STRIP_ROWS,
+    STRIP_SIZES,
+    TILE_HEIGHT,
+    TILE_OFFSETS,
+    TILE_SIZES,
+    TILE_WIDTH,
+    WIDTH,
+    Tags,
+    TiffDirectory,
+    interpret,
+)
 from s5engine.source.transport import Buffer, RangeFile
 
-_COMPRESSIONS: dict[int, Compression] = {
-    1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 50000: "zstd",
-}  # fmt: skip
-_FORMATS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
+_FORMATS = {1: "u1", 2: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
-WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
-STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_SIZES, PREDICTOR = 273, 277, 278, 279, 317
-TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, SAMPLE_FORMAT = 322, 323, 324, 325, 339
+NEW_SUBFILE, DESCRIPTION = 254, 270
 _WANTED = {
+    DESCRIPTION,
     WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, STRIP_ROWS,
     STRIP_SIZES, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES, SAMPLE_FORMAT,
 }  # fmt: skip
 
+#: Tags with a value for each strip or tile; of others a few values are read, of text its start.
+_PLACES = {STRIP_OFFSETS, STRIP_SIZES, TILE_OFFSETS, TILE_SIZES}
+_FEW, _DESCRIBED = 8, 256
+#: Further directories that are looked at, and entries of one.
+_MOST_PAGES, _MOST_ENTRIES = 32, 1000
 #: Bytes asked for when only the start of a directory is known.
 DIRECTORY_GUESS = 512
 #: Values further apart than this are fetched by requests of their own, bytes.
 DIRECTORY_GAP = 4096
-
-
-@dataclass(frozen=True)
-class TiffDirectory:
-    """What the first directory of a TIFF file says.
-
-    ``dtype`` is in native byte order.
-    """
-
-    grid: SegmentGrid
-    codec: Codec
-    dtype: np.dtype[np.generic]
 
 
 class _Window:
@@ -91,13 +102,15 @@ def read_directory(file: RangeFile, head: Buffer, halt: Halt | None = None) -> T
         If it is no TIFF, is cut off, or holds something other than one gray layer.
     """
     window = _Window(file, head, Halt() if halt is None else halt)
-    order, entries = _entries(window, file.name, head)
+    order, entries, following = _entries(window, file.name, head)
     tags = _values(window, entries, order, file.name)
-    return _interpret(tags, order, file.size)
+    layout = interpret(tags, order, file.size)
+    _check_pages(window, tags, following, order, file.name)
+    return layout
 
 
-def _entries(window: _Window, name: str, head: Buffer) -> tuple[Order, dict[int, _Entry]]:
-    """Find and cut up the directory: byte order and entry by tag."""
+def _entries(window: _Window, name: str, head: Buffer) -> tuple[Order, dict[int, _Entry], int]:
+    """Find and cut up the directory: byte order, entry by tag, and where the next one is."""
     mark = bytes(head[:4])
     order: Order = "<" if mark[:2] == b"II" else ">"
     magic = {b"II*\0": 4, b"MM\0*": 4, b"II+\0": 8, b"MM\0+": 8}.get(mark)
@@ -127,7 +140,60 @@ def _entries(window: _Window, name: str, head: Buffer) -> tuple[Order, dict[int,
         field = bytes(table[i * step + step - magic : (i + 1) * step])
         offset = struct.unpack(order + ("Q" if big else "I"), field)[0]
         entries[tag] = _Entry(_FORMATS[kind], number, offset, field)
-    return order, entries
+    return order, entries, _next(window, start + head_size + count * step, order, big)
+
+
+def _next(window: _Window, place: int, order: Order, big: bool) -> int:
+    """Return where the next directory is; 0 if there is none."""
+    size = 8 if big else 4
+    if place + size > window.size:  # the file ends with its directory
+        return 0
+    return int(struct.unpack(order + ("Q" if big else "I"), window.get(place, size))[0])
+
+
+def _check_pages(window: _Window, tags: Tags, following: int, order: Order, name: str) -> None:
+    """Refuse a file that holds another picture than the first.
+
+    Smaller copies of a picture, and masks, are no pictures of their own (NewSubfileType 1 and 4).
+    """
+    values = tags.all(DESCRIPTION)
+    text = b"" if values is None else values.astype(np.uint8).tobytes()
+    told = re.search(rb"^images=(\d{1,9})", text, re.MULTILINE)
+    if text.startswith(b"ImageJ=") and told is not None and int(told[1]) > 1:
+        raise _too_many(name, f"{int(told[1])} pictures in a row (ImageJ's way)")
+    seen: set[int] = set()
+    while following and following not in seen and len(seen) < _MOST_PAGES:
+        seen.add(following)
+        kind, following = _page(window, following, order, name)
+        if not kind & 0b101:
+            raise _too_many(name, "several pages")
+
+
+def _too_many(name: str, what: str) -> SourceError:
+    return SourceError(
+        f"{name} holds {what}, and a layer is one picture.",
+        "Write each page as a file of its own, named after its layer: 00.tif, 01.tif, …",
+    )
+
+
+def _page(window: _Window, start: int, order: Order, name: str) -> tuple[int, int]:
+    """Return the NewSubfileType of a further directory, and where the next one is."""
+    big = bytes(window.get(0, 4)) in (b"II+\0", b"MM\0+")
+    head_size, step, code = (8, 20, "Q") if big else (2, 12, "H")
+    if start + head_size > window.size:
+        return 1, 0  # nothing is there
+    ahead = min(DIRECTORY_GUESS, window.size - start - head_size)
+    count = struct.unpack(order + code, window.get(start, head_size, ahead))[0]
+    if count == 0 or count > _MOST_ENTRIES or start + head_size + count * step > window.size:
+        return 1, 0
+    table = window.get(start + head_size, count * step)
+    kind = 0
+    for i in range(count):
+        tag, form = struct.unpack_from(order + "HH", table, i * step)
+        if tag == NEW_SUBFILE and form in (3, 4):
+            place = i * step + (12 if big else 8)
+            kind = struct.unpack_from(order + ("H" if form == 3 else "I"), table, place)[0]
+    return kind, _next(window, start + head_size + count * step, order, big)
 
 
 def _refuse_head(name: str, head: Buffer) -> NoReturn:
@@ -141,28 +207,16 @@ def _refuse_head(name: str, head: Buffer) -> NoReturn:
     raise SourceError(f"{name} is not a TIFF file: it begins with {bytes(head[:8])!r}.")
 
 
-class _Tags:
-    """The values of the directory's tags."""
-
-    def __init__(self, values: dict[int, npt.NDArray[np.int64]], name: str) -> None:
-        self._values, self.name = values, name
-
-    def all(self, tag: int) -> npt.NDArray[np.int64] | None:
-        """Return every value of a tag, or None."""
-        return self._values.get(tag)
-
-    def one(self, tag: int, default: int | None = None) -> int:
-        """Return the first value of a tag."""
-        values = self._values.get(tag)
-        if values is not None and values.size:
-            return int(values[0])
-        if default is None:
-            raise SourceError(f"{self.name} is damaged: its directory has no tag {tag}.")
-        return default
-
-
-def _values(window: _Window, entries: dict[int, _Entry], order: Order, name: str) -> _Tags:
-    """Fetch what the entries point to, neighbours together."""
+def _values(window: _Window, entries: dict[int, _Entry], order: Order, name: str) -> Tags:
+    """Fetch what the entries point to, neighbours together; of long claims only what can be."""
+    for tag, entry in entries.items():
+        most = MOST_SEGMENTS if tag in _PLACES else _DESCRIBED if tag == DESCRIPTION else _FEW
+        if entry.count > most and tag in _PLACES:
+            raise SourceError(
+                f"{name} has {entry.count:,} strips or tiles; at most {most:,} are read.",
+                "Write it again with larger ones.",
+            )
+        entries[tag] = replace(entry, count=min(entry.count, most))
     far = sorted(
         (e.offset, e.offset + e.nbytes) for e in entries.values() if e.nbytes > len(e.inline)
     )
@@ -179,101 +233,4 @@ def _values(window: _Window, entries: dict[int, _Entry], order: Order, name: str
         inline = entry.nbytes <= len(entry.inline)
         raw = entry.inline if inline else window.get(entry.offset, entry.nbytes)
         values[tag] = np.frombuffer(raw, order + entry.format, entry.count).astype(np.int64)
-    return _Tags(values, name)
-
-
-def _interpret(tags: _Tags, order: Order, size: int) -> TiffDirectory:
-    """Check the values and make the grid of them."""
-    name = tags.name
-    height, width = tags.one(HEIGHT), tags.one(WIDTH)
-    bits = _sample_bits(tags)
-    method = tags.one(COMPRESSION, 1)
-    if method not in _COMPRESSIONS:
-        raise SourceError(
-            f"{name} is compressed by method {method}, which is not supported.",
-            "Layers may be uncompressed, LZW, PackBits, Deflate or Zstandard.",
-        )
-    compression = _COMPRESSIONS[method]
-    codec = Codec(compression, _has_differences(tags, compression), order)
-    tiled = tags.all(TILE_OFFSETS) is not None or tags.all(TILE_WIDTH) is not None
-    if tiled:
-        seg_height, seg_width = tags.one(TILE_HEIGHT), tags.one(TILE_WIDTH)
-    else:
-        seg_height, seg_width = min(tags.one(STRIP_ROWS, height), height), width
-    if min(height, width, seg_height, seg_width) < 1:
-        raise SourceError(
-            f"{name} is damaged: it is {height} × {width} px in pieces of "
-            f"{seg_height} × {seg_width} px."
-        )
-    rows, columns = -(-height // seg_height), -(-width // seg_width)
-    offsets = tags.all(TILE_OFFSETS if tiled else STRIP_OFFSETS)
-    sizes = tags.all(TILE_SIZES if tiled else STRIP_SIZES)
-    if offsets is None or sizes is None or {offsets.size, sizes.size} != {rows * columns}:
-        raise SourceError(
-            f"{name} is damaged: {rows * columns} strips or tiles need as many offsets and sizes; "
-            f"it has {0 if offsets is None else offsets.size} and "
-            f"{0 if sizes is None else sizes.size}."
-        )
-    grid = SegmentGrid(height, width, seg_height, seg_width, offsets, sizes, tiled)
-    _check_extent(grid, compression, bits // 8, name, size)
-    return TiffDirectory(grid, codec, np.dtype(f"u{bits // 8}"))
-
-
-def _sample_bits(tags: _Tags) -> int:
-    """Return the bits per sample; refuse all but one unsigned gray sample per pixel."""
-    name, samples, bits = tags.name, tags.one(SAMPLES, 1), tags.one(BITS, 1)
-    kind = tags.one(SAMPLE_FORMAT, 1)
-    if samples != 1:
-        raise SourceError(
-            f"{name} has {samples} samples per pixel.", "Layers must be gray: one sample."
-        )
-    if kind not in (1, 4) or bits not in (8, 16):
-        kinds = {1: "unsigned", 2: "signed", 3: "floating-point"}
-        raise SourceError(
-            f"{name} has {bits}-bit {kinds.get(kind, 'unknown')} samples.",
-            "Layers must be 8- or 16-bit unsigned.",
-        )
-    if tags.one(PHOTOMETRIC, 1) != 1:
-        raise SourceError(
-            f"{name} has photometric interpretation {tags.one(PHOTOMETRIC)}.",
-            "Layers must be gray with 0 as black (1).",
-        )
-    if tags.one(FILL_ORDER, 1) != 1:
-        raise SourceError(f"{name} has its bits in reverse order (FillOrder 2).")
-    return bits
-
-
-def _has_differences(tags: _Tags, compression: Compression) -> bool:
-    predictor = tags.one(PREDICTOR, 1)
-    if predictor == 1:
-        return False
-    if predictor != 2 or compression == "none":
-        raise SourceError(
-            f"{tags.name} has predictor {predictor} with compression {compression}, which is not "
-            "supported."
-        )
-    return True
-
-
-def _check_extent(
-    grid: SegmentGrid, compression: Compression, itemsize: int, name: str, size: int
-) -> None:
-    """Find out now, from the directory alone, whether pixels are missing."""
-    ends = grid.offsets + grid.sizes
-    if (grid.offsets < 0).any() or (grid.sizes < 0).any():
-        raise SourceError(f"{name} is damaged: it has strips at impossible places.")
-    if int(ends.max()) > size:
-        bad = int(np.argmax(ends > size))
-        raise SourceError(
-            f"{name} is cut off: {grid.name(bad)} ends at byte {int(ends[bad])}, the file has "
-            f"{size}.",
-            "Fetch the file again.",
-        )
-    if compression == "none":
-        stored = np.full(grid.sizes.shape, grid.seg_height, np.int64)
-        if not grid.tiled:
-            stored[-1] = grid.stored_rows(stored.size - 1)
-        short = (grid.sizes > 0) & (grid.sizes < stored * grid.seg_width * itemsize)
-        if short.any():
-            bad = int(np.argmax(short))
-            raise SourceError(f"{name} is damaged: {grid.name(bad)} is too short.")
+    return Tags(values, name)

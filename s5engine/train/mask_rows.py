@@ -21,7 +21,7 @@ import numpy.typing as npt
 from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError
 from s5engine.source.decode import damaged, imagecodecs
-from s5engine.source.images import PNG, decode_picture, luma
+from s5engine.source.images import PNG, check_claim, check_counts, luma, read_mask
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -127,17 +127,20 @@ def mask_rows(
     check_threshold(threshold)
     header = read_header(path)
     data = local_file(path, "mask").read_bytes()
+    check_claim((header.height, header.width), header.bits, len(data), True, str(path))
     if header.interlaced:
-        picture = decode_picture(data, str(path))
-        for y0 in range(0, header.height, rows):
-            gray = luma(picture[y0 : y0 + rows])
-            yield y0, gray >= threshold * (257 if gray.dtype == np.uint16 else 1)
+        whole = read_mask(path, threshold=threshold)
+        yield from ((y0, whole[y0 : y0 + rows]) for y0 in range(0, header.height, rows))
         return
+    counts = False
     try:
         reader = _Reader(header, data, threshold)
         for y0 in range(0, header.height, rows):
-            yield y0, reader.band(min(rows, header.height - y0))
+            band = reader.band(min(rows, header.height - y0))
+            counts = counts or bool(band.any())
+            yield y0, band
         reader.finish()
+        check_counts(counts, reader.largest, threshold, str(path))
     except (zlib.error, struct.error, ValueError, RuntimeError, IndexError) as error:
         raise damaged(str(path), "the picture", error) from error
 
@@ -153,6 +156,8 @@ class _Reader:
         self._inflate = zlib.decompressobj()
         self._waiting = b""
         self._above: bytes | None = None
+        self._gray: Bytes = np.zeros(1, np.uint8)
+        self.largest = 0  # gray value so far, 0…255
 
     def _pixels(self, data: bytes) -> Iterator[bytes]:
         """Yield the contents of the chunks that hold pixels; note the palette on the way."""
@@ -175,7 +180,8 @@ class _Reader:
 
     def _look_up(self, palette: Bytes) -> Mask:
         """Return for each index of a palette whether its colour counts as 1."""
-        return luma(palette.reshape(-1, 1, 3))[:, 0] >= self._threshold
+        self._gray = luma(palette.reshape(-1, 1, 3))[:, 0]
+        return self._gray >= self._threshold
 
     def _take(self, count: int) -> bytes:
         """Inflate the next ``count`` bytes."""
@@ -227,12 +233,14 @@ class _Reader:
         if header.colour == _PALETTE:
             if self._palette is None:
                 raise ValueError("it has no palette")
+            self.largest = max(self.largest, int(self._gray[raw].max()))
             return self._palette[raw]
         if header.bits < 8:
             raw = raw * np.uint8(255 // (2**header.bits - 1))
         deep = header.bits == 16
         values: npt.NDArray[Any] = raw.view(">u2").astype(np.uint16) if deep else raw
         gray = luma(values.reshape(len(raw), header.width, header.samples))
+        self.largest = max(self.largest, int(gray.max()) // (257 if deep else 1))
         mask: Mask = gray >= self._threshold * (257 if deep else 1)
         return mask
 
