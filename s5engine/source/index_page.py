@@ -29,7 +29,7 @@ _ASKED = {
 }  # fmt: skip
 #: Declarations, which the parser of HTML takes for errors, and characters by numbers that no
 #: character has.
-_ODD = re.compile(r"<!(?!--)[^<>]*>?|&#\w{9,};?")
+_ODD = re.compile(r"<!---?>|<!(?!--)[^<>]*>?|&#\w{9,};?")
 
 
 class _Links(HTMLParser):

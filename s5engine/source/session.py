@@ -176,8 +176,13 @@ async def _keep_headers(
     session: ClientSession, context: SimpleNamespace, told: TraceRequestRedirectParams
 ) -> None:
     """Take the caller's headers away before a redirect to another origin is followed."""
-    target = told.url.join(URL(told.response.headers.get("Location", "")))
-    if target.origin() != told.url.origin():
+    headers = told.response.headers
+    try:  # aiohttp follows both
+        target = told.url.join(URL(headers.get("Location") or headers.get("URI") or ""))
+        same = target.origin() == told.url.origin()
+    except ValueError:  # no address: aiohttp says so
+        same = False
+    if not same:
         for name in list(told.headers):
             if name.lower() not in _OPEN_HEADERS:
                 told.headers.popall(name, None)
