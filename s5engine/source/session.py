@@ -64,6 +64,12 @@ class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no t
         # As it was given, to the letter: a signature may be of the query's very spelling.
         return URL(f"{encoded}?{quote(query, safe=_AS_IS)}", encoded=True) if query else encoded
 
+    def _raise_not_found_for_status(self, response: Any, url: str) -> None:
+        """Raise what a status stands for; what is gone is not there."""
+        if response.status == 410:
+            raise FileNotFoundError(url)
+        super()._raise_not_found_for_status(response, url)
+
     async def _cat_file(
         self, url: str, start: int | None = None, end: int | None = None, **kwargs: Any
     ) -> bytes:
