@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from s5engine.source.http import Reply
 from s5engine.source.retry import Halt
 
-#: How often the known version is asked for again when another one came, and the pause between, s.
-_TRIES, _PAUSE = 24, 0.01
+#: How often the known version is asked for again when another one came, and the longest pause
+#: between, s: drawn, so that requests side by side do not take turns with the servers.
+_TRIES, _PAUSE = 32, 0.02
 #: Ranges that have to agree before another server's version is believed.
 _AGREED = 3
 
@@ -50,7 +52,7 @@ class Replicas:
         if other.version in self.known:
             return other
         for _ in range(_TRIES):
-            halt.sleep(_PAUSE)
+            halt.sleep(_PAUSE * random.random())
             reply = ask()
             if reply.version in self.known:
                 return reply if self._agree(other, reply) else other
