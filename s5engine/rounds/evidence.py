@@ -101,7 +101,7 @@ class RunEvidence:
         found = self._settings
         axes = [TileAxis(found[n], found["tile"], found["stride"], found["edge"])
                 for n in ("height", "width")]  # fmt: skip
-        if found["mask"] is None:
+        if found.get("mask") is None:
             active = np.ones((axes[0].count, axes[1].count), bool)
         else:
             # Windows skip the same tiles; a skipped one is NaN throughout.

@@ -123,7 +123,7 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
         array = node
     _check_pixels(array, where)
     places = axis_places(array, names, where)
-    array = array if partial else check_chunks(array, where)
+    array = array if partial or record is not None else check_chunks(array, where)
     known = record is not None and record.complete and not partial
     content = record.content() if known and record is not None else None
     data = lazy_layers(array, places, partial=partial, content=content)

@@ -1,11 +1,11 @@
 """The command line with two more verbs, slow ones: for a process to be stopped."""
 
+import os
 import signal
 from pathlib import Path
 
 import numpy as np
 import torch
-import typer
 
 import s5engine as s5
 from s5engine import cli
@@ -14,49 +14,47 @@ from s5engine.infer import memory
 from s5engine.store import plan
 from support import noise, texture, volume_of
 
+#: Where the pause is kept: a network or pixels that wait longer are the same ones.
+PAUSE = "S5_TEST_PAUSE"
+
 
 class Slow:
     """Answer after a pause; pickled by its module's name, which workers find on their path."""
-
-    def __init__(self, pause: float) -> None:
-        self.pause = pause
 
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
         """Return the logits."""
         import time
 
-        time.sleep(self.pause)
+        time.sleep(float(os.environ[PAUSE]))
         return texture(tiles)
 
 
 @cli.app.command()
 @scheduled
-def run(folder: Path, pause: float = typer.Option(0)) -> None:
+def run(folder: Path) -> None:
     """Predict noise and write the run."""
     memory.BLOCK_SIZES = (256,)
-    model = s5.wrap_model(Slow(pause), tile=64)
+    model = s5.wrap_model(Slow(), tile=64)
     volume = volume_of(noise((16, 700, 700)))
     ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=0, batch=8)
     s5.write_run(ink, folder)
 
 
-def slow_pixels(block: np.ndarray, pause: float) -> np.ndarray:
+def slow_pixels(block: np.ndarray) -> np.ndarray:
     """Return the same pixels later."""
     import time
 
-    time.sleep(pause)
+    time.sleep(float(os.environ[PAUSE]))
     return block
 
 
 @cli.app.command()
 @scheduled
-def cut(folder: Path, pause: float = typer.Option(0)) -> None:
+def cut(folder: Path) -> None:
     """Cut noise into parts."""
     plan.BAND_HEIGHTS = (128,)
     volume = volume_of(noise((4, 1000, 300)), (4, 128, 300))
-    slow = volume.data.map_blocks(
-        slow_pixels, pause=pause, dtype=volume.dtype, meta=volume.data._meta
-    )
+    slow = volume.data.map_blocks(slow_pixels, dtype=volume.dtype, meta=volume.data._meta)
     s5.split(volume.copy(data=slow), folder, width=100)
 
 

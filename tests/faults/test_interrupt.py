@@ -27,10 +27,10 @@ def start(folder: Path, pause: float, scheduler: str, verb: str = "run") -> subp
     paths = os.pathsep.join(str(Path(p).resolve()) for p in (Path(__file__).parents[1], "."))
     return subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("slow_verb.py")), verb, str(folder),
-         "--pause", str(pause), "--scheduler", scheduler],
+         "--scheduler", scheduler],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": paths}, cwd=Path(s5.__file__).parents[1],
-        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": paths, "S5_TEST_PAUSE": str(pause)},
+        cwd=Path(s5.__file__).parents[1], start_new_session=True,
     )  # fmt: skip
 
 

@@ -278,7 +278,8 @@ def test_the_threshold_counts(segment):
     soft = np.full((210, PART), 254, np.uint8)
     (files(segment, 1) / "label.png").write_bytes(imagecodecs.png_encode(soft))
     only = {1: files(segment, 1)}
-    assert not segment.build("hard.zarr", labels=only).ink_percent.any()
+    with pytest.raises(s5.S5Error, match="largest value is 254, below the threshold 255"):
+        segment.build("hard.zarr", labels=only)
     assert segment.build("soft.zarr", labels=only, threshold=254).ink_percent.any()
 
 
