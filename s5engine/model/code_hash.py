@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import sys
 import types
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -18,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: Packages whose code is named by its version, not read.
-_SETTLED = ("torch", "numpy", "builtins", "functools", "math", "operator", "scipy", "typing")
+#: Packages whose code is named, not read, as that of Python itself is.
+_SETTLED = ("torch", "numpy", "scipy")
 #: Deepest nesting, and most things, that are followed before a network counts as unknown.
 _DEEPEST, _MOST = 60, 200_000
 _PLAIN = (bool, int, float, complex, str, bytes, PurePath)
@@ -212,7 +213,8 @@ def _names_in(code: types.CodeType) -> list[str]:
 
 
 def _is_settled(thing: Any) -> bool:
-    return str(thing.__module__).partition(".")[0] in _SETTLED
+    root = str(thing.__module__).partition(".")[0]
+    return root in _SETTLED or (root in sys.stdlib_module_names and root != "__main__")
 
 
 _KINDS: tuple[tuple[Any, Callable[[_Hasher, Any], None]], ...] = (

@@ -44,12 +44,17 @@ EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate
 Step = Callable[[Path], None]
 
 
+#: Where the network finds the folder of its log.
+FOLDER = "S5_TEST_FOLDER"
+
+
 def run(folder: Path) -> None:
     """Predict, blend and write all products; leave a line for each batch of tiles."""
     memory.BLOCK_SIZES = (128,)
+    os.environ[FOLDER] = str(folder)  # not in the network: it is the same one in every folder
 
     def network(tiles: Any) -> Any:
-        log(folder, str(len(tiles)))
+        log(Path(os.environ[FOLDER]), str(len(tiles)))
         return texture(tiles)
 
     model = s5.wrap_model(network, tile=TILE)
