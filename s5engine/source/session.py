@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from http.cookies import SimpleCookie
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from aiohttp import BasicAuth, ClientSession, TraceConfig, TraceRequestRedirectParams
+from aiohttp import ClientSession, TraceConfig, TraceRequestRedirectParams
 from fsspec.implementations.http import HTTPFileSystem
 from yarl import URL
 
@@ -163,9 +165,8 @@ def signed_filesystem(
     parts = urlsplit(url)
     auth = URL(url)
     if auth.user is not None:
-        client = dict(given.get("client_kwargs") or {})
-        client.setdefault("auth", BasicAuth(auth.user, auth.password or ""))
-        given["client_kwargs"] = client
+        told = b64encode(f"{auth.user}:{auth.password or ''}".encode()).decode()
+        given["headers"] = {"Authorization": f"Basic {told}"} | dict(given.get("headers") or {})
     given |= {"query": parts.query, "patience": patience, "asynchronous": True}
     return SignedFileSystem(**given)
 
@@ -175,6 +176,10 @@ async def open_session(**options: Any) -> ClientSession:
     guard = TraceConfig()
     guard.on_request_redirect.append(_keep_headers)
     traces = [*options.pop("trace_configs", ()), guard]
+    # A jar sends cookies that name no host to every host; a header is taken away like any other.
+    if cookies := SimpleCookie(options.pop("cookies", None) or {}):
+        told = "; ".join(f"{name}={morsel.coded_value}" for name, morsel in cookies.items())
+        options["headers"] = {**(options.get("headers") or {}), "Cookie": told}
     return ClientSession(**({"trust_env": True} | options), trace_configs=traces)
 
 

@@ -53,6 +53,7 @@ class Guard(BaseHTTPRequestHandler):
         wanted = "Basic " + base64.b64encode(self.user.encode()).decode() if self.user else ""
         if wanted not in ("", given_) or (self.query and told.query != self.query):
             return self.answer(401, b"no")
+        self.seen.append(str(self.headers))
         if self.leads:
             return self.answer(302, b"", Location=self.leads + told.path)
         path = self.root / unquote(told.path).strip("/")
@@ -63,7 +64,6 @@ class Guard(BaseHTTPRequestHandler):
         if not path.exists():
             return self.answer(404, b"none")
         data, asked = path.read_bytes(), self.headers.get("Range", "")
-        self.seen.append(str(self.headers))
         if asked:
             first, last = asked.removeprefix("bytes=").split("-")
             start = int(first) if first else max(0, len(data) - int(last))
@@ -213,24 +213,36 @@ def test_a_store_travels_to_other_processes_with_its_key(
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(remote)).values, PIXELS)
 
 
+SECRETS = {
+    "headers": {"headers": {"X-Api-Key": "SECRET", "Authorization": "Bearer SECRET"}},
+    "a cookie as a header": {"headers": {"Cookie": "a=SECRET"}},
+    "headers of the session": {"client_kwargs": {"headers": {"X-Api-Key": "SECRET"}}},
+    "cookies of the session": {"client_kwargs": {"cookies": {"a": "SECRET"}}},
+    "cookies of each request": {"cookies": {"a": "SECRET"}},
+    "user of the address": {},
+}
+
+
+@pytest.mark.parametrize("way", SECRETS)
 @pytest.mark.parametrize("kind", ["layers", "zarr"])
-def test_own_headers_do_not_follow_to_another_origin(
-    served: tuple[Path, type[Guard]], kind: str
+def test_no_secret_follows_to_another_origin(
+    served: tuple[Path, type[Guard]], kind: str, way: str
 ) -> None:
     root, _ = served
-    own = {"X-Api-Key": "SECRET-KEY", "Authorization": "Bearer SECRET-TOKEN", "Cookie": "a=SECRET"}
+    user = "u:SECRET@" if way == "user of the address" else ""
+    place = {"layers": "few/layers/", "zarr": "few.zarr"}[kind]
+    coded = base64.b64encode(b"u:SECRET").decode()
     with (
         serving(root) as stranger,
         serving(root, leads=f"http://localhost:{stranger.port}") as door,
     ):
-        address = (
-            f"http://127.0.0.1:{door.port}/" + {"layers": "seg/layers/", "zarr": "v.zarr"}[kind]
-        )
-        options = {"headers": own}
-        volume = s5.open_volume(address, storage_options=options)
-        np.testing.assert_array_equal(volume.values, PIXELS)
+        address = f"http://{user}127.0.0.1:{door.port}/{place}"
+        volume = s5.open_volume(address, storage_options=SECRETS[way])
+        np.testing.assert_array_equal(volume.values, FEW)
+        told = "".join(door.seen)
+        assert "SECRET" in told or coded in told  # it opens the door
         assert stranger.seen
-        assert not any("SECRET" in told for told in stranger.seen)
+        assert not any("SECRET" in line or coded in line for line in stranger.seen)
 
 
 @given(
