@@ -7,6 +7,7 @@ faults stay visible.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,12 @@ LONGEST_SIDE = 2**22
 
 
 @contextmanager
-def reading(what: str | Path, fix: str = "", fault: str = "cannot be read") -> Iterator[None]:
+def reading(
+    what: str | Path,
+    fix: str = "",
+    fault: str = "cannot be read",
+    kind: type[S5Error] = StoreError,
+) -> Iterator[None]:
     """Turn what a parser makes of odd bytes into one error.
 
     Parameters
@@ -32,6 +38,8 @@ def reading(what: str | Path, fix: str = "", fault: str = "cannot be read") -> I
         The way out.
     fault : str
         What is the matter with it, the sentence's verb.
+    kind : type of S5Error
+        The error that comes out.
 
     Raises
     ------
@@ -50,7 +58,7 @@ def reading(what: str | Path, fix: str = "", fault: str = "cannot be read") -> I
     except S5Error:
         raise
     except Exception as error:
-        raise StoreError(f"{what} {fault}: {cause(error)}.", fix) from error
+        raise kind(f"{what} {fault}: {cause(error)}.", fix) from error
 
 
 def cause(error: BaseException, length: int = 200) -> str:
@@ -152,10 +160,18 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def brief(value: Any, length: int = 60) -> str:
-    """Return a value that was read as a message may show it."""
-    shown = repr(value)
+    """Return a value that was read as a message may show it: of nested values only a few are."""
+    try:
+        shown = _FEW.repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits
+        shown = f"a {type(value).__name__}"
     return shown if len(shown) <= length else shown[: length - 1] + "…"
 
+
+#: Of 2⁶⁰ values that hold each other, these are shown.
+_FEW = reprlib.Repr()
+_FEW.maxlevel, _FEW.maxstring, _FEW.maxother, _FEW.maxlong = 3, 200, 200, 200
+_FEW.maxlist = _FEW.maxtuple = _FEW.maxdict = _FEW.maxset = _FEW.maxfrozenset = 8
 
 #: Attributes of volumes and ink that have a structure.
 STRUCTURED = ("fingerprint", "contrast")

@@ -9,10 +9,10 @@ import hashlib
 import os
 import pickle
 import uuid
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -20,14 +20,16 @@ from torch import Tensor
 
 from s5engine.address import local_file
 from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError
+from s5engine.foreign import brief, cause, reading
 from s5engine.model.config import NetworkConfig
+from s5engine.model.plain_values import Opaque
 from s5engine.model.tensor_names import network_tensors
+from s5engine.model.torch_file import read_torch_file
 from s5engine.model.unetr_segformer import UnetrSegformer
+from s5engine.model.weights import check_tensors
 
 #: The Lightning whose file layout is written (its releases read each other's).
 _LIGHTNING_VERSION = "2.5.1"
-#: How many tensor names an error shows.
-_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Checkpoint:
     tensors : dict of Tensor
         The network's weights by the names of 2025; on the CPU, mapped from the file.
     contents : dict
-        Everything in the file: ``epoch``, ``hyper_parameters``, optimizer states, …
+        Everything in the file: ``epoch``, ``hyper_parameters``, optimizer states, …; numbers of
+        numpy's as Python's own, what is neither a tensor nor a plain value as a placeholder.
     path : Path
     sha256 : str
         Of the file.
@@ -76,20 +79,42 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Che
         The file.
     trust : bool
         If true, objects of any class are unpickled. This **runs code** that is in the file: only
-        for files whose origin you trust. By default only tensors and plain values are read.
+        for files whose origin you trust. By default only tensors and plain values are read
+        (numbers, texts, containers of them, numpy's numbers and arrays, paths).
 
     Raises
     ------
     CheckpointNotFoundError
         If there is no such file.
     CheckpointError
-        If it is not a checkpoint, holds another architecture, needs ``trust``, or its tensors do
-        not fit or are not finite.
+        If it is not a checkpoint, is damaged or cut off, holds another architecture, needs
+        ``trust``, or its tensors do not fit or are not finite. The message names the file.
     """
     file = local_file(path, "checkpoint")
-    if not file.exists():
-        raise CheckpointNotFoundError(f"There is no checkpoint at {str(file)!r}.")
-    contents = _load(file, trust)
+    name = f"The checkpoint {str(file)!r}"
+    with reading(name, "Copy or download it again.", kind=CheckpointError):
+        if not file.exists():
+            raise CheckpointNotFoundError(f"There is no checkpoint at {str(file)!r}.")
+        try:
+            return _read(file, trust)
+        except CheckpointError as error:
+            if str(file) in error.what:
+                raise
+            raise CheckpointError(f"{name}: {error.what}", error.fix) from error
+
+
+def _read(file: Path, trust: bool) -> Checkpoint:
+    found = read_torch_file(file)
+    contents = found.contents
+    if found.foreign and not trust:
+        raise CheckpointError(
+            f"{str(file)!r} holds more than tensors and plain values: objects of "
+            f"{brief(found.foreign, 300)}.",
+            "Unpickling them can run code. If you trust where the file comes from, load it "
+            "with trust=True.",
+        )
+    if found.foreign:
+        contents = _unpickled(file, found.zipped)
     for key in ("state_dict", "hyper_parameters"):
         if not isinstance(contents, Mapping) or key not in contents:
             raise CheckpointError(
@@ -102,7 +127,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Che
         raise CheckpointError(f"The state_dict in {str(file)!r} is a {kind}, not a dict.")
     config = NetworkConfig.from_hyper_parameters(_flat(contents["hyper_parameters"]))
     tensors = network_tensors(contents["state_dict"])
-    _check_tensors(tensors, config, file)
+    check_tensors(tensors, config, file, file.stat().st_size)
     return Checkpoint(config, tensors, dict(contents), file, file_sha256(file))
 
 
@@ -138,7 +163,7 @@ def save_checkpoint(
     """
     file = local_file(path, "checkpoint")
     tensors = {k: v.detach().cpu() for k, v in network_tensors(network.state_dict()).items()}
-    _check_tensors(tensors, config, file)
+    check_tensors(tensors, config, file)
     contents = {
         "epoch": 0,
         "global_step": 0,
@@ -173,91 +198,44 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _load(file: Path, trust: bool) -> Any:
-    if not file.is_file() or not zipfile.is_zipfile(file):
-        raise CheckpointError(f"{str(file)!r} is not a PyTorch checkpoint, or is cut off.")
+class _Unpickler(pickle.Unpickler):
+    """Python's own, which also reads the paths of another system."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        others = {WindowsPath: PureWindowsPath, PosixPath: PurePosixPath}
+        return found if found is type(Path()) else others.get(found, found)
+
+
+def _unpickled(file: Path, zipped: bool) -> Any:
+    """Return everything in a trusted file, objects of any class included."""
+    own = SimpleNamespace(
+        __name__="pickle",
+        Unpickler=_Unpickler,
+        load=lambda stream, **options: _Unpickler(stream, **options).load(),
+    )
     try:
-        if not trust and (foreign := _foreign_classes(file)):
-            raise CheckpointError(
-                f"{str(file)!r} holds more than tensors and plain values: objects of {foreign}.",
-                "Unpickling them can run code. If you trust where the file comes from, load it "
-                "with trust=True.",
-            )
         # Mapped, so that optimizer states three times the network's size are never read.
-        return torch.load(file, map_location="cpu", weights_only=not trust, mmap=True)
+        return torch.load(
+            file, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=own
+        )
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
-            f"{str(file)!r} holds an object whose class is not installed here: {error}."
-        ) from error
-    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"{str(file)!r} is not a PyTorch checkpoint, or is damaged: {_first_line(error)}"
+            f"{str(file)!r} holds an object whose class is not installed here: {cause(error)}."
         ) from error
 
 
 def _foreign_classes(file: Path) -> list[str]:
-    """Return the classes that a safe load would refuse, found without unpickling anything."""
-    try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(file)))
-    except ValueError as error:
-        raise CheckpointError(f"{str(file)!r} is not a checkpoint: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the classes that no safe load of PyTorch's own would take."""
+    return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(file)))
 
 
 def _flat(parameters: Any) -> Mapping[str, Any]:
     """Return hyper-parameters as a mapping, also when they were saved as a namespace."""
     if isinstance(parameters, Mapping):
         return parameters
-    if hasattr(parameters, "__dict__"):
+    if hasattr(parameters, "__dict__") and not isinstance(parameters, Opaque | Tensor):
         return dict(vars(parameters))
     raise CheckpointError(
         f"The checkpoint's hyper_parameters are of type {type(parameters).__name__}, not a dict."
     )
-
-
-def _check_tensors(tensors: Mapping[str, Any], config: NetworkConfig, file: Path) -> None:
-    with torch.device("meta"):
-        wanted = UnetrSegformer(config).state_dict()
-    problems = [
-        _listed("missing", [name for name in wanted if name not in tensors]),
-        _listed("unexpected", [name for name in tensors if name not in wanted]),
-        _listed("of another shape", _misfits(tensors, wanted)),
-    ]
-    if any(problems):
-        raise CheckpointError(
-            f"The tensors in {str(file)!r} do not fit the network that its hyper-parameters "
-            f"describe: {'; '.join(filter(None, problems))}."
-        )
-    bad = [
-        name
-        for name, tensor in tensors.items()
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
-    ]
-    if bad:
-        raise CheckpointError(
-            f"{_listed('tensors with NaN or infinite weights', bad)} in {str(file)!r}.",
-            "The training that wrote them had diverged; take an earlier checkpoint.",
-        )
-
-
-def _misfits(tensors: Mapping[str, Any], wanted: Mapping[str, Tensor]) -> list[str]:
-    misfits = []
-    for name in wanted.keys() & tensors.keys():
-        given, like = tensors[name], wanted[name]
-        if not isinstance(given, Tensor):
-            misfits.append(f"{name} (a {type(given).__name__})")
-        elif given.shape != like.shape:
-            misfits.append(f"{name} {tuple(given.shape)} instead of {tuple(like.shape)}")
-        elif given.is_floating_point() != like.is_floating_point():
-            misfits.append(f"{name} {given.dtype} instead of {like.dtype}")
-    return sorted(misfits)
-
-
-def _listed(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f", … and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{len(names)} {what}: {', '.join(names[:_SHOWN])}{more}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from s5engine.errors import CheckpointError, InvalidArgumentError
+from s5engine.foreign import brief
 
 ARCHITECTURE = "unetr-sf"
 
@@ -54,6 +56,12 @@ _UNETRS: dict[bool, dict[str, Any]] = {
         "unetr_stem": (32, 64),
     },
 }
+
+#: Larger networks than anybody trains: blocks of one kind, channels, px, layers.
+_MOST = {"unetr_layers": 1024, "segformer_depths": 1024, "tile": 2**14, "layers": 2**12}
+_MOST_CHANNELS = 2**16
+#: The longest array among the hyper-parameters that can be a size.
+_MOST_BYTES = 1024
 
 #: Hyper-parameters of 2025 whose name differs from the field's.
 _OLD_NAMES = {"tile": "patch_size", "layers": "in_chans"}
@@ -166,22 +174,27 @@ class NetworkConfig:
             If the architecture is another one, a value is missing that nothing else tells, or a
             value is wrong; the message names it.
         """
+        names = {_old_name(f.name) for f in fields(cls)} | {
+            "architecture",
+            "label_size",
+        }
+        parameters = {k: _plain(value) for k, value in parameters.items() if k in names}
         architecture = parameters.get("architecture")
         if architecture != ARCHITECTURE:
             raise CheckpointError(
-                f"The checkpoint holds a network of architecture {architecture!r}, "
+                f"The checkpoint holds a network of architecture {brief(architecture)}, "
                 f"not {ARCHITECTURE!r}.",
                 "Load it with its own code and hand it over with s5.wrap_model(network, tile=…).",
             )
         values = {
             field.name: parameters[key]
             for field in fields(cls)
-            if (key := _OLD_NAMES.get(field.name, field.name)) in parameters
+            if (key := _old_name(field.name)) in parameters
         }
         _check_label_size(parameters)
         try:
-            sizes = _defaults(values) | values
-            config = cls(**{name: _plain(name, value) for name, value in sizes.items()})
+            sizes: dict[str, Any] = _defaults(values) | values
+            config = cls(**sizes)
         except InvalidArgumentError as error:
             raise CheckpointError(
                 f"The checkpoint's hyper-parameters do not describe a network: {error.what}",
@@ -191,7 +204,7 @@ class NetworkConfig:
 
     def to_hyper_parameters(self) -> dict[str, Any]:
         """Return the flat dict that `from_hyper_parameters` reads, with the names of 2025."""
-        sizes = {_OLD_NAMES.get(f.name, f.name): getattr(self, f.name) for f in fields(self)}
+        sizes = {_old_name(f.name): getattr(self, f.name) for f in fields(self)}
         # Lists, as JSON and YAML readers of checkpoints know no tuples.
         flat = {k: list(v) if isinstance(v, tuple) else v for k, v in sizes.items()}
         return {
@@ -216,27 +229,40 @@ def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
     return sizes
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Return lists (also foreign ones) as tuples, for a frozen, hashable config."""
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return tuple(value) if name in _LENGTHS and is_list else value
+def _plain(value: Any) -> Any:
+    """Return a number, text or short list (as a tuple) of numpy's or torch's as Python's own."""
+    if hasattr(value, "tolist") and getattr(value, "nbytes", _MOST_BYTES) < _MOST_BYTES:
+        value = value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes) and len(value) <= 8:
+        return tuple(_number(one) for one in value)  # for a frozen, hashable config
+    return value
+
+
+def _number(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic) else value
 
 
 def _check_label_size(parameters: Mapping[str, Any]) -> None:
     tile, label = parameters.get("patch_size", 128), parameters.get("label_size")
-    if label is not None and label * REDUCTION != tile:
+    if label is not None and not (_count(label) and label * REDUCTION == tile):
         raise CheckpointError(
-            f"The checkpoint's label_size {label!r} is not a quarter of its patch_size {tile!r}."
+            f"The checkpoint's label_size {brief(label)} is not a quarter of its patch_size "
+            f"{brief(tile)}."
         )
 
 
 def _check_names(model_type: Any, mini_unetr: Any) -> None:
     if not isinstance(model_type, str) or model_type not in _SEGFORMERS:
         raise InvalidArgumentError(
-            f"model_type {model_type!r} is not one of {sorted(_SEGFORMERS)}."
+            f"model_type {brief(model_type)} is not one of {sorted(_SEGFORMERS)}."
         )
     if not isinstance(mini_unetr, bool):
-        raise InvalidArgumentError(f"mini_unetr is True or False, not {mini_unetr!r}.")
+        raise InvalidArgumentError(f"mini_unetr is True or False, not {brief(mini_unetr)}.")
+
+
+def _old_name(name: str) -> str:
+    """Return what the hyper-parameters of 2025 call a field."""
+    return _OLD_NAMES.get(name, name)
 
 
 def _check_types(config: NetworkConfig) -> None:
@@ -247,15 +273,28 @@ def _check_types(config: NetworkConfig) -> None:
             length = _LENGTHS[name]
             if not (isinstance(value, tuple) and len(value) == length and all(map(_count, value))):
                 raise InvalidArgumentError(
-                    f"{name} is {length} positive whole numbers, not {value!r}."
+                    f"{name} is {length} positive whole numbers, not {brief(value)}."
                 )
         elif name == "epsilon":
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not (math.isfinite(value) and value > 0):
-                raise InvalidArgumentError(f"epsilon is a small positive number, not {value!r}.")
+            if not number or not 0 < value < 1:
+                raise InvalidArgumentError(
+                    f"epsilon is a small positive number, not {brief(value)}."
+                )
         elif name not in ("model_type", "mini_unetr") and not _count(value):
-            shown = _OLD_NAMES.get(name, name)
-            raise InvalidArgumentError(f"{shown} is a positive whole number, not {value!r}.")
+            shown = _old_name(name)
+            raise InvalidArgumentError(f"{shown} is a positive whole number, not {brief(value)}.")
+        _check_most(name, value)
+
+
+def _check_most(name: str, value: Any) -> None:
+    """Check that a size is one that a network can have, before anything of it is made."""
+    most = _MOST.get(name, _MOST_CHANNELS)
+    numbers = value if isinstance(value, tuple) else (value,)
+    if any(isinstance(number, int) and number > most for number in numbers):
+        raise InvalidArgumentError(
+            f"{_old_name(name)} {brief(value)} is more than a network can have, {most}."
+        )
 
 
 def _count(value: Any) -> bool:

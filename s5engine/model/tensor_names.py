@@ -6,8 +6,11 @@ The network's own names are those of 2025: SegFormer as ``transformers`` 4.x spe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
+
+from s5engine.errors import CheckpointError
+from s5engine.foreign import brief
 
 T = TypeVar("T")
 
@@ -37,24 +40,66 @@ _RENAMED = [
 
 #: A Lightning module keeps the network here; its other tensors belong to metrics and losses.
 _NETWORK = "model."
-#: torch.compile puts this before every name.
-_COMPILED = "_orig_mod."
+#: What torch.compile, DistributedDataParallel and its kin put before the names inside them.
+_WRAPPERS = re.compile(
+    r"(?:^|(?<=\.))(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+#: One tensor that every network has: what stands before it stands before all of them.
+_LANDMARK = "encoder.transformer.embeddings.position_embeddings"
 
 
 def network_tensors(state_dict: Mapping[str, T]) -> dict[str, T]:
     """Return the network's entries of a state dict under the names of 2025.
 
     If any name begins with ``model.``, the others are left out: they are states of metrics and
-    losses, which a Lightning module keeps beside the network. If none does, all are the network's.
+    losses, which a Lightning module keeps beside the network. If none does, the network is where
+    its position embeddings are, such as under ``net.``.
+
+    Raises
+    ------
+    CheckpointError
+        If a name is no text, two names mean one tensor, or two networks are there.
     """
-    plain = {name.replace(_COMPILED, ""): value for name, value in state_dict.items()}
-    if any(name.startswith(_NETWORK) for name in plain):
-        plain = {
-            name.removeprefix(_NETWORK): value
-            for name, value in plain.items()
-            if name.startswith(_NETWORK)
-        }
-    return {old_name(name): value for name, value in plain.items()}
+    odd = [name for name in state_dict if not isinstance(name, str)]
+    if odd:
+        raise CheckpointError(
+            f"A tensor's name in the state_dict is a {type(odd[0]).__name__}, {brief(odd[0])}, "
+            "not a text."
+        )
+    plain = _renamed(state_dict, lambda name: _WRAPPERS.sub("", name))
+    start = _start(plain)
+    inside = {name.removeprefix(start): v for name, v in plain.items() if name.startswith(start)}
+    return _renamed(inside, old_name)
+
+
+def _start(names: Iterable[str]) -> str:
+    """Return what stands before the names of the network's tensors."""
+    names = list(names)
+    found = {name.removesuffix(_LANDMARK) for name in names if name.endswith(_LANDMARK)}
+    found = {start for start in found if start == "" or start.endswith(".")}
+    if _NETWORK in found or any(name.startswith(_NETWORK) for name in names):
+        return _NETWORK
+    if "" in found or not found:
+        return ""
+    if len(found) > 1:
+        shown = ", ".join(brief(start) for start in sorted(found)[:4])
+        raise CheckpointError(
+            f"The state_dict holds {len(found)} networks, under {shown}.",
+            "Leave one of them, and name its tensors 'model.…'.",
+        )
+    return found.pop()
+
+
+def _renamed(tensors: Mapping[str, T], rename: Callable[[str], str]) -> dict[str, T]:
+    """Return tensors under other names, if each has one of its own."""
+    made: dict[str, T] = {}
+    for name, tensor in tensors.items():
+        if (new := rename(name)) in made:
+            raise CheckpointError(
+                f"The state_dict holds {brief(new, 120)} twice, as {brief(name)}."
+            )
+        made[new] = tensor
+    return made
 
 
 def old_name(name: str) -> str:
