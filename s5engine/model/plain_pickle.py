@@ -10,6 +10,7 @@ import pickletools
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from s5engine.foreign import cause
 from s5engine.model.plain_values import Maker, Opaque, checked_key, find_maker
 
 #: More instructions than any checkpoint has: the largest of 2025, with its optimizer, takes 60,000.
@@ -58,9 +59,15 @@ class PlainUnpickler:
 
         Raises
         ------
-        ValueError, IndexError, KeyError, TypeError
+        ValueError, TypeError
             If it is cut off, damaged, or longer than a checkpoint's.
         """
+        try:
+            return self._follow(file)
+        except (IndexError, KeyError) as error:
+            raise ValueError("its pickle takes values that it has not made") from error
+
+    def _follow(self, file: BinaryIO) -> Any:
         for step, (operation, argument, _) in enumerate(pickletools.genops(file)):
             if step > MOST_STEPS:
                 raise ValueError(f"its pickle has more than {MOST_STEPS} instructions")
@@ -118,6 +125,8 @@ class PlainUnpickler:
 
     def _set(self, values: list[Any]) -> None:
         target = self._stack[-1]
+        if len(values) % 2:
+            raise ValueError("its pickle sets a key without a value")
         for key, value in zip(values[::2], values[1::2], strict=True):
             if isinstance(target, dict):
                 target[checked_key(key)] = value
@@ -166,7 +175,7 @@ class PlainUnpickler:
         if not isinstance(arguments, tuple):
             raise TypeError("its pickle calls something without a tuple of arguments")
         if isinstance(maker, Maker):
-            self._stack.append(maker.make(*arguments))
+            self._stack.append(_made(maker, arguments))
         elif isinstance(maker, Opaque):
             self._stack.append(Opaque(maker.name))
         else:
@@ -204,6 +213,13 @@ class PlainUnpickler:
 
     def _persistent(self, _: Any) -> None:
         self._stack.append(self._storage(self._stack.pop()))
+
+
+def _made(maker: Maker, arguments: tuple[Any, ...]) -> Any:
+    try:
+        return maker.make(*arguments)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"its pickle calls {maker.name} in vain ({cause(error)})") from error
 
 
 _ACTIONS: dict[str, Callable[[PlainUnpickler, Any], None]] = {

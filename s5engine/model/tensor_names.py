@@ -51,9 +51,9 @@ _LANDMARK = "encoder.transformer.embeddings.position_embeddings"
 def network_tensors(state_dict: Mapping[str, T]) -> dict[str, T]:
     """Return the network's entries of a state dict under the names of 2025.
 
-    If any name begins with ``model.``, the others are left out: they are states of metrics and
-    losses, which a Lightning module keeps beside the network. If none does, the network is where
-    its position embeddings are, such as under ``net.``.
+    The network is where its position embeddings are: under ``model.``, else at the top, else
+    where they are. Other names are left out then: they are states of metrics and losses, which a
+    Lightning module keeps beside the network.
 
     Raises
     ------
@@ -77,10 +77,10 @@ def _start(names: Iterable[str]) -> str:
     names = list(names)
     found = {name.removesuffix(_LANDMARK) for name in names if name.endswith(_LANDMARK)}
     found = {start for start in found if start == "" or start.endswith(".")}
-    if _NETWORK in found or any(name.startswith(_NETWORK) for name in names):
-        return _NETWORK
-    if "" in found or not found:
-        return ""
+    if _NETWORK in found or "" in found:
+        return _NETWORK if _NETWORK in found else ""
+    if not found:
+        return _NETWORK if any(name.startswith(_NETWORK) for name in names) else ""
     if len(found) > 1:
         shown = ", ".join(brief(start) for start in sorted(found)[:4])
         raise CheckpointError(

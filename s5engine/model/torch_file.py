@@ -69,7 +69,7 @@ def read_torch_file(file: Path) -> TorchFile:
             raise CheckpointError(f"{str(file)!r} is not a PyTorch checkpoint: it is empty.")
         # Written to by nobody; torch wants memory that could be.
         memory = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-    if start[2:].startswith(_MAGIC):
+    if start[:1] == b"\x80" and _MAGIC in start:
         return _read_old(file, memory)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -201,6 +201,8 @@ class _Archive:
 
 def _named(name: Any) -> tuple[StorageKind, Any, int]:
     """Return kind, key and count of a storage from its persistent id."""
+    if not isinstance(name, tuple) or len(name) < 5:
+        raise ValueError("a tensor's storage is named in an unknown way")
     mark, kind, key, _, count, *rest = name
     if mark != "storage" or not isinstance(kind, StorageKind) or any(rest):
         raise ValueError("a tensor's storage is named in an unknown way")
