@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath, WindowsPath
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,11 +18,10 @@ from torch import Tensor
 
 from s5engine.address import local_file
 from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError
-from s5engine.foreign import brief, cause, reading
+from s5engine.foreign import brief, reading
 from s5engine.model.config import NetworkConfig
-from s5engine.model.plain_values import Opaque
 from s5engine.model.tensor_names import network_tensors
-from s5engine.model.torch_file import read_torch_file
+from s5engine.model.torch_file import load_plain, load_trusted
 from s5engine.model.unetr_segformer import UnetrSegformer
 from s5engine.model.weights import check_tensors
 
@@ -104,17 +101,16 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Che
 
 
 def _read(file: Path, trust: bool) -> Checkpoint:
-    found = read_torch_file(file)
-    contents = found.contents
-    if found.foreign and not trust:
+    contents, foreign = load_plain(file)
+    if foreign and not trust:
         raise CheckpointError(
             f"{str(file)!r} holds more than tensors and plain values: objects of "
-            f"{brief(found.foreign, 300)}.",
+            f"{brief(foreign, 300)}.",
             "Unpickling them can run code. If you trust where the file comes from, load it "
             "with trust=True.",
         )
-    if found.foreign:
-        contents = _unpickled(file, found.zipped)
+    if foreign:
+        contents = load_trusted(file)
     for key in ("state_dict", "hyper_parameters"):
         if not isinstance(contents, Mapping) or key not in contents:
             raise CheckpointError(
@@ -198,33 +194,6 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-class _Unpickler(pickle.Unpickler):
-    """Python's own, which also reads the paths of another system."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        found = super().find_class(module, name)
-        others = {WindowsPath: PureWindowsPath, PosixPath: PurePosixPath}
-        return found if found is type(Path()) else others.get(found, found)
-
-
-def _unpickled(file: Path, zipped: bool) -> Any:
-    """Return everything in a trusted file, objects of any class included."""
-    own = SimpleNamespace(
-        __name__="pickle",
-        Unpickler=_Unpickler,
-        load=lambda stream, **options: _Unpickler(stream, **options).load(),
-    )
-    try:
-        # Mapped, so that optimizer states three times the network's size are never read.
-        return torch.load(
-            file, map_location="cpu", weights_only=False, mmap=zipped, pickle_module=own
-        )
-    except (ImportError, AttributeError) as error:
-        raise CheckpointError(
-            f"{str(file)!r} holds an object whose class is not installed here: {cause(error)}."
-        ) from error
-
-
 def _foreign_classes(file: Path) -> list[str]:
     """Return the classes that no safe load of PyTorch's own would take."""
     return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(file)))
@@ -234,7 +203,7 @@ def _flat(parameters: Any) -> Mapping[str, Any]:
     """Return hyper-parameters as a mapping, also when they were saved as a namespace."""
     if isinstance(parameters, Mapping):
         return parameters
-    if hasattr(parameters, "__dict__") and not isinstance(parameters, Opaque | Tensor):
+    if hasattr(parameters, "__dict__") and not isinstance(parameters, Tensor):
         return dict(vars(parameters))
     raise CheckpointError(
         f"The checkpoint's hyper_parameters are of type {type(parameters).__name__}, not a dict."
