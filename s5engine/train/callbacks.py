@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import lightning
@@ -85,6 +85,28 @@ class Checkpoints(ModelCheckpoint):
             mode="max", save_top_k=keep, save_on_train_epoch_end=True,
         )  # fmt: skip
         self._journal, self.last = journal, folder / "last.ckpt"
+        self._folder = folder
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up what is kept where it is now: Lightning forgets it when a folder was moved.
+
+        What is not there any more is not kept; the best is then the best of what is.
+        """
+        here = {
+            str(self._folder / PurePath(path).name): score
+            for path, score in state_dict["best_k_models"].items()
+            if (self._folder / PurePath(path).name).is_file()
+        }
+        order = sorted(here, key=lambda path: float(here[path]))
+        names = {
+            "best_model_path": order[-1] if order else "",
+            "kth_best_model_path": order[0] if order else "",
+            "last_model_path": "",
+        }
+        scores = {"best_model_score": here[order[-1]], "kth_value": here[order[0]]} if order else {}
+        super().load_state_dict(
+            state_dict | names | scores | {"dirpath": self.dirpath, "best_k_models": here}
+        )
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         super().on_train_epoch_end(trainer, module)

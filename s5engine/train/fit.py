@@ -24,6 +24,7 @@ from s5engine.errors import (
     S5Error,
     StoreError,
 )
+from s5engine.foreign import reading
 from s5engine.model.config import NetworkConfig
 from s5engine.store.progress import Journal, as_json
 from s5engine.train.sampling import Split, balance, split_tiles
@@ -297,11 +298,30 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
                 keeper,
             ],
         )
-        trainer.fit(module, loaders, ckpt_path=keeper.last if journal.units else None)
+        last = _readable(keeper.last) if journal.units else None
+        trainer.fit(module, loaders, ckpt_path=last)
     best = Path(keeper.best_model_path)
     figures = {"best": best.name, "val_iou": float(keeper.best_model_score or 0)}
     _write_record(job.folder, figures | {"settings": told})
     return best
+
+
+def _readable(last: Path) -> Path:
+    """Return the file that a training goes on from, if it can be read.
+
+    Raises
+    ------
+    CheckpointError
+        If it is missing, empty, cut off or damaged.
+    """
+    from s5engine.model.torch_file import load_plain
+
+    fix = "Put it back, or start afresh with resume=False: best-checkpoint-….ckpt are kept by name."
+    if not last.is_file():
+        raise CheckpointError(f"{last}, from which the training goes on, is missing.", fix)
+    with reading(f"{last}, from which the training goes on,", fix, kind=CheckpointError):
+        load_plain(last)
+    return last
 
 
 def _loggers(job: _Job) -> Any:

@@ -74,7 +74,7 @@ def hyper_parameters(ways: list[int]) -> dict[str, Any]:
     return made
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     ways=st.lists(st.integers(0, 59), min_size=5, max_size=5),
     wrappers=st.lists(st.sampled_from(WRAPPERS), max_size=3),

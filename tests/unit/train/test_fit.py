@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,50 @@ def test_an_interrupted_training_has_the_same_curve(
     for name in (f"checkpoints/{best.name}", "checkpoints/last.ckpt"):
         whole, cut = (read_checkpoint(tmp_path / n / name).tensors for n in ("whole", "cut"))
         assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+@pytest.mark.parametrize("how", ["moved", "copied"])
+def test_a_training_goes_on_in_another_folder_with_its_own_best(
+    tiles: s5.Tileset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    whole = fit(tiles, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        with pytest.raises(PowerCutError):
+            fit(tiles, tmp_path / "first")
+    if how == "moved":
+        (tmp_path / "first").rename(tmp_path / "second")
+    else:
+        shutil.copytree(tmp_path / "first", tmp_path / "second")
+        before = {p: p.read_bytes() for p in (tmp_path / "first").rglob("*") if p.is_file()}
+    best = fit(tiles, tmp_path / "second")
+    assert best == tmp_path / "second" / "checkpoints" / whole.name
+    record, wanted = (
+        json.loads((tmp_path / name / "train.json").read_text()) for name in ("second", "whole")
+    )
+    assert (record["best"], record["val_iou"]) == (wanted["best"], wanted["val_iou"])
+    if how == "copied":
+        assert {p: p.read_bytes() for p in before} == before
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "missing", "page"])
+def test_a_last_checkpoint_that_cannot_be_read_is_named(
+    tiles: s5.Tileset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(PowerCutError):
+            fit(tiles, tmp_path)
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    data = last.read_bytes()
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    last.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "flipped": bytes(flipped),
+                      "page": b"<html>"}.get(damage, b""))  # fmt: skip
+    if damage == "missing":
+        last.unlink()
+    with pytest.raises(CheckpointError, match=r"last\.ckpt"):
+        fit(tiles, tmp_path)
 
 
 def test_checkpoints_are_those_of_2025(tiles: s5.Tileset, tmp_path: Path) -> None:
