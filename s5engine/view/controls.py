@@ -94,7 +94,7 @@ class Controls:
         self.save_full = self._make(Button, "save_full", label="Full resolution", width=half)
 
     def _drawing_widgets(self) -> None:
-        from bokeh.models.widgets import Button, Checkbox, RadioButtonGroup, Slider
+        from bokeh.models.widgets import Button, Checkbox, Div, RadioButtonGroup, Slider
 
         half = _WIDE // 2 - 3
         self.mode = self._make(RadioButtonGroup, "mode", labels=["Look", "Polygon", "Brush"],
@@ -105,7 +105,10 @@ class Controls:
         self.radius = self._make(Slider, "radius", title="Brush radius, px", start=1, end=100,
                                  step=1, value=12)  # fmt: skip
         self.undo = self._make(Button, "undo", label="Undo", width=half)
+        self.redo = self._make(Button, "redo", label="Redo", width=half)
         self.save_drawing = self._make(Button, "save_drawing", label="Save drawing", width=half)
+        self.discard = self._make(Button, "discard", label="Discard drawing", width=half)
+        self.hint = self._text(Div, "hint", "", style.NOTE, width=_WIDE)
 
     @property
     def choice(self) -> str:
@@ -147,8 +150,9 @@ class Controls:
             found += [self.layer] if len(exhibit.layers) > 1 else []
         if exhibit.labels is not None:
             found += [heading("Overlays"), row(*self.overlays.values(), spacing=6), heading("Draw"),
-                      self.mode, row(self.kind, self.erase, spacing=6), self.radius,
-                      row(self.undo, self.save_drawing, spacing=6)]  # fmt: skip
+                      self.mode, self.hint, row(self.kind, self.erase, spacing=6), self.radius,
+                      row(self.undo, self.redo, spacing=6),
+                      row(self.save_drawing, self.discard, spacing=6)]  # fmt: skip
         found += [heading("View"), row(self.whole, self.full, spacing=6), heading("Save a picture"),
                   row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
         return column(

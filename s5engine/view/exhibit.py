@@ -19,6 +19,7 @@ from s5engine.store.pyramid import open_pyramid
 from s5engine.view.cache import TileCache
 from s5engine.view.labels import Labels, open_labels
 from s5engine.view.pictures import InkPicture, SurfacePicture
+from s5engine.view.sketch import Sketch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -62,6 +63,8 @@ class Exhibit:
     saves : Path
         Where pictures are saved; made at the first one.
     labels : Labels or None
+    sketch : Sketch or None
+        What is drawn on them and not saved yet.
     cache : TileCache
     """
 
@@ -69,6 +72,7 @@ class Exhibit:
     segment: str
     saves: Path
     labels: Labels | None = None
+    sketch: Sketch | None = None
     cache: TileCache = field(default_factory=TileCache)
 
     @property
@@ -141,6 +145,7 @@ def open_exhibit(
     exhibit = Exhibit(panels, segment, Path(saves))
     if labels is not None:
         exhibit.labels = open_labels(labels, segment, _drawable(exhibit), proposal)
+        exhibit.sketch = Sketch(exhibit.labels)
     return exhibit
 
 

@@ -10,12 +10,13 @@ from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.geometry import Box, part_columns
 from s5engine.rounds.part_folder import find_part
 from s5engine.train.labelled import IGNORE, LABEL, MASK
+from s5engine.view.drawing import Kind
 from s5engine.view.masks import MaskPicture
 
 #: Kinds of masks and their files.
 FILES = {"mask": MASK, "label": LABEL, "ignore": IGNORE}
 #: Kinds that can be drawn.
-DRAWN = ("label", "ignore")
+DRAWN: tuple[Kind, ...] = ("label", "ignore")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,23 @@ class Labels:
         self.pictures = {
             kind: MaskPicture(f"{kind} {id(self)}", self.box, self._files(kind)) for kind in FILES
         }
+
+    @property
+    def segment(self) -> str:
+        """The segment's name, as its parts' folders begin."""
+        return next(iter(self.parts.values())).folder.name.rpartition("_")[0]
+
+    @property
+    def draft_file(self) -> Path:
+        """Where what is not saved yet is kept: beside the parts' folders."""
+        root = next(iter(self.parts.values())).folder.parent
+        return inside(root, f"{self.segment}.draft.json")
+
+    @property
+    def bounds(self) -> Box:
+        """What the parts cover together, segment pixels: what can be drawn on."""
+        y0, y1, x0, x1 = zip(*(part.box for part in self.parts.values()), strict=True)
+        return Box(min(y0), max(y1), min(x0), max(x1))
 
     def file(self, number: int, kind: str) -> Path | None:
         """Return the file that is shown of a part: the proposal's, its own, or None."""

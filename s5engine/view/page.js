@@ -19,7 +19,6 @@ window.s5 = {
   view: { x: 0, y: 0, zoom: null },
   timer: null,
   told: -1e9,
-  pen: null,
   asked: 0, // moves that were told to the server, the last one that is all here, and all sharp
   answered: 0,
   sharp: 0,
@@ -30,6 +29,8 @@ window.s5 = {
     document.getElementById("unreached")?.remove();
     this.view = { ...models.first };
     models.all_mappers.forEach(quicken);
+    this.startDrawing();
+    this.startKeys();
     this.look();
     this.resize();
     setInterval(() => this.resize(), 200); // side bars and windows change size without an event
@@ -165,61 +166,5 @@ window.s5 = {
     const row = Math.floor(((y - data.y[0]) / data.dh[0]) * rows);
     if (column < 0 || row < 0 || column >= columns || row >= rows) return null;
     return data.image[0][row * columns + column];
-  },
-
-  // Drawing: 1 is a polygon, 2 a brush; a finished shape goes to the server.
-  mode() {
-    const drawing = this.models.mode.active;
-    for (const tool of this.models.pans) tool.active = drawing !== 2;
-    this.lift();
-  },
-
-  lift() {
-    this.pen = null;
-    this.models.pen.data = { xs: [], ys: [] };
-  },
-
-  put(x, y) {
-    this.pen = this.pen || { x: [], y: [] };
-    this.pen.x.push(x);
-    this.pen.y.push(y);
-    this.models.pen.data = { xs: [[...this.pen.x]], ys: [[...this.pen.y]] };
-  },
-
-  tap(event) {
-    if (this.models.mode.active === 1) this.put(event.x, event.y);
-  },
-
-  close() {
-    if (this.models.mode.active !== 1 || !this.pen) return;
-    const { x, y } = this.pen, near = 3 / this.view.zoom;
-    const kept = x.map((_, i) => i).filter(
-      (i) => i === 0 || Math.hypot(x[i] - x[i - 1], y[i] - y[i - 1]) > near);
-    if (kept.length >= 3) this.send("polygon", kept.map((i) => x[i]), kept.map((i) => y[i]));
-    this.lift();
-  },
-
-  drag(event) {
-    if (this.models.mode.active === 2) this.put(event.x, event.y);
-  },
-
-  drop() {
-    if (this.models.mode.active !== 2 || !this.pen) return;
-    this.send("stroke", this.pen.x, this.pen.y);
-    this.lift();
-  },
-
-  send(shape, x, y) {
-    this.models.outbox.data = { x, y, shape: x.map(() => shape) };
-  },
-
-  // A brush is as wide as its pixels.
-  widths() {
-    const { strokes, pen_glyphs, mode, radius } = this.models;
-    const data = strokes.data;
-    if (data.radius && data.radius.length)
-      strokes.data = { ...data, width: Array.from(data.radius, (r) => 2 * r * this.view.zoom) };
-    for (const glyph of pen_glyphs)
-      glyph.line_width = mode.active === 2 ? Math.max(1, 2 * radius.value * this.view.zoom) : 2;
   },
 };

@@ -7,11 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from s5engine.errors import S5Error
-from s5engine.geometry import PART_WIDTH, Box
+from s5engine.geometry import Box
 from s5engine.infer.run import open_run
 from s5engine.view import style
-from s5engine.view.address import COLOURS, ViewSettings, from_query
-from s5engine.view.colours import OVERLAYS, as_words, colour_map
+from s5engine.view.address import ViewSettings, from_query
 from s5engine.view.controls import Controls
 from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.gate import may_write
@@ -21,6 +20,7 @@ from s5engine.view.pixels import Wanted
 from s5engine.view.plots import Plot
 from s5engine.view.region import FARTHEST, Seen, Span, seen_of, span_of
 from s5engine.view.save import save_view
+from s5engine.view.script import wire
 from s5engine.view.sketch_layer import SketchLayer
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Page:
         self._sent: dict[str, Wanted] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(
-            self.plots, self.controls, exhibit.labels if self.may_write else None, self._say,
-            self.ask,
+            self.plots, self.controls, exhibit.sketch if self.may_write else None, self._say,
+            self._later, self.ask,
         )  # fmt: skip
         # Before they belong to the document: it hears of no event that is asked for later.
         self.controls.save_screen.on_click(lambda: self._save(full=False))
@@ -68,9 +68,14 @@ class Page:
         self.painter = Painter(
             exhibit.cache, self._deliver, self._say_later, self._answer, self._put_mark
         )
-        doc.on_session_destroyed(lambda context: self.painter.stop())
+        doc.on_session_destroyed(lambda context: self._end())
         if any(_still_goes(panel) for panel in exhibit.panels):
             self._progress = doc.add_periodic_callback(self._look_again, LOOK_AGAIN)
+
+    def _end(self) -> None:
+        """Let go of what works for a page that is gone."""
+        self.painter.stop()
+        self.sketch.end()
 
     def _make_plots(self, settings: ViewSettings) -> list[Plot]:
         from bokeh.models import ColumnDataSource, Range1d
@@ -100,9 +105,10 @@ class Page:
         # What the page's script writes to must belong to the document, or nobody hears of it.
         self.x_range.tags = [self.screen, self.sketch.outbox, self.answered, self.drawn]
         self.doc.add_root(row(self.controls.column(), stage, sizing_mode="stretch_both", spacing=0))
-        self._wire_page(settings)
+        wire(self, settings)
         # What only the page changes, at each move of the pointer, is not told to the server.
-        for model in (self.x_range, self.y_range, self.controls.readout, *self.sketch.pen_glyphs):
+        words = self.controls.readout, self.controls.hint
+        for model in (self.x_range, self.y_range, *words, *self.sketch.pen_glyphs):
             model.syncable = False
         self.screen.on_change("data", lambda name, old, new: self._moved())
         self.drawn.on_change("data", lambda name, old, new: self._drawn())
@@ -111,72 +117,6 @@ class Page:
         controls.layer.on_change("value", lambda name, old, new: self.ask())
         for box in controls.overlays.values():
             box.on_change("active", lambda name, old, new: self.ask())
-
-    def _wire_page(self, settings: ViewSettings) -> None:
-        """Hand the page's own script what it works on, and the events that it answers."""
-        from bokeh.models import CustomJS
-
-        box, controls, sketch = self.exhibit.box, self.controls, self.sketch
-        widgets = ("show", "boost", "opacity", "colour", "flip", "invert", "layer", "mode",
-                   "radius", "readout")  # fmt: skip
-        models = {
-            **{name: getattr(controls, name) for name in widgets},
-            **controls.overlays,
-            "figures": [plot.figure for plot in self.plots],
-            "pans": [plot.pan for plot in self.plots],
-            "x_range": self.x_range, "y_range": self.y_range, "screen": self.screen,
-            "box": {"x0": box.x0 - 0.5, "x1": box.x1 - 0.5, "y0": box.y0 - 0.5, "y1": box.y1 - 0.5},
-            "palettes": {name: as_words(colour_map(name)) for name in COLOURS},
-            "mappers": [p.mappers["ink"] for p in self.plots if "ink" in p.mappers],
-            "all_mappers": [mapper for p in self.plots for mapper in p.mappers.values()],
-            "inks": [[p.glyphs["ink"], p.panel.surface is not None]
-                     for p in self.plots if "ink" in p.glyphs],
-            "overlays": [[kind, p.renderers[kind]] for p in self.plots for kind in OVERLAYS
-                         if kind in p.renderers],
-            "values": self._values(), "part_width": PART_WIDTH,
-            "has_layers": bool(self.exhibit.layers),
-            "first": {"x": settings.x if settings.x is not None else (box.x0 + box.x1) / 2,
-                      "y": settings.y if settings.y is not None else (box.y0 + box.y1) / 2,
-                      "zoom": settings.zoom},
-            "pen": sketch.pen, "pen_glyphs": sketch.pen_glyphs, "strokes": sketch.strokes,
-            "outbox": sketch.outbox, "drawn": self.drawn,
-        }  # fmt: skip
-        names = ", ".join(models)
-        start = CustomJS(args=models, code=f"s5.start({{{names}}})")
-        self.doc.js_on_event("document_ready", start)
-
-        def script(code: str) -> Any:
-            return CustomJS(code=f"if (s5.models) s5.{code}")
-
-        for axis in (self.x_range, self.y_range):
-            axis.js_on_change("start", script("ranges()"))
-            axis.js_on_change("end", script("ranges()"))
-        for widget in (controls.boost, controls.opacity, controls.colour, controls.show,
-                       controls.layer):  # fmt: skip
-            widget.js_on_change("value", script("look()"))
-        for widget in (controls.flip, controls.invert, *controls.overlays.values()):
-            widget.js_on_change("active", script("look()"))
-        self.answered.js_on_change("data", CustomJS(code="s5.answers(cb_obj.data)"))
-        controls.mode.js_on_change("active", script("mode()"))
-        controls.radius.js_on_change("value", script("widths()"))
-        controls.whole.js_on_click(script("whole()"))
-        controls.full.js_on_click(script("show(s5.view.x, s5.view.y, 1)"))
-        events = {"mousemove": "readout(cb_obj)", "tap": "tap(cb_obj)", "doubletap": "close()",
-                  "panstart": "drag(cb_obj)", "pan": "drag(cb_obj)",
-                  "panend": "drop()"}  # fmt: skip
-        for plot in self.plots:
-            for event, code in events.items():
-                plot.figure.js_on_event(event, script(code))
-
-    def _values(self) -> list[list[Any]]:
-        """Return what the read-out names: each picture of gray values with its source."""
-        several = len(self.plots) > 1
-        return [
-            [f"{name} {number}" if several else name, plot.sources[name]]
-            for number, plot in enumerate(self.plots, start=1)
-            for name in ("ink", "surface")
-            if name in plot.sources
-        ]
 
     def _moved(self) -> None:
         """Ask for what is on the screen now."""

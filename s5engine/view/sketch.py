@@ -1,55 +1,121 @@
-"""Shapes drawn on a page and not saved yet, and saving them into their parts' files."""
+"""Shapes drawn on a segment and not saved yet: a draft keeps them, parts' files take them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, cast
 
-from s5engine.errors import InvalidArgumentError
-from s5engine.geometry import Box
+from s5engine.errors import InvalidArgumentError, S5Error
+from s5engine.view.cut import cut
+from s5engine.view.draft import Content, Draft, Drawn, points_of
 from s5engine.view.drawing import write_drawing
 from s5engine.view.labels import DRAWN, FILES, Labels, Part, inside
-from s5engine.view.shapes import Polygon, Stroke
-
-Kind = Literal["label", "ignore"]
-Shape = Polygon | Stroke
+from s5engine.view.region import FARTHEST
+from s5engine.view.shapes import Point, Polygon, Shape, Stroke
 
 
-@dataclass
 class Sketch:
-    """Shapes in the order in which they were drawn.
+    """What is drawn on a segment; all pages of a viewer draw on the same one.
+
+    Parameters
+    ----------
+    labels : Labels
+        Where it is saved, and beside which its draft lies.
 
     Attributes
     ----------
-    shapes : list of (kind, shape)
+    shapes : tuple of (kind, shape)
+        In the order in which they were drawn.
+    corners : tuple of (x, y)
+        Of a polygon that is not closed yet.
+    trouble : str
+        What is wrong with the draft that was found; "" if nothing is.
+    watchers : list of callable
+        Called when the shapes have changed.
     """
 
-    shapes: list[tuple[Kind, Shape]] = field(default_factory=list)
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+        self.draft = Draft(labels.draft_file, labels.segment, labels.bounds)
+        self.trouble, content = "", Content()
+        try:
+            content = self.draft.read()
+        except S5Error as error:
+            self.trouble = str(error)
+        self.shapes, self.corners = content
+        self._past: list[tuple[Drawn, ...]] = []
+        self._future: list[tuple[Drawn, ...]] = []
+        self.watchers: list[Callable[[], None]] = []
 
-    def add(self, kind: str, shape: str, points: Sequence[tuple[float, float]], *,
+    def add(self, kind: str, shape: str, points: Sequence[Point], *,
             radius: float, erase: bool) -> None:  # fmt: skip
-        """Add what a page sends.
+        """Add what a page sends, cut to the segment.
 
         Raises
         ------
         InvalidArgumentError
-            If it is no such shape.
+            If it is no such shape, or lies outside the segment.
         """
         if kind not in DRAWN or shape not in ("polygon", "stroke"):
             raise InvalidArgumentError(f"A {shape} of {kind} cannot be drawn.")
-        drawn: Shape = (
-            Polygon(points, erase) if shape == "polygon" else Stroke(points, radius, erase)
-        )
-        self.shapes.append((cast(Kind, kind), drawn))
+        try:
+            way = points_of(points)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidArgumentError("A drawn point is not a number of pixels.") from None
+        if radius > FARTHEST:
+            raise InvalidArgumentError(f"A brush of {radius:g} px is wider than any segment.")
+        drawn: Shape = Polygon(way, erase) if shape == "polygon" else Stroke(way, radius, erase)
+        pieces = cut(drawn, self.draft.bounds)
+        if not pieces:
+            raise InvalidArgumentError("Nothing of this shape lies inside the segment.")
+        self.corners = ()
+        self._change((*self.shapes, *((kind, piece) for piece in pieces)))
 
     def undo(self) -> None:
-        """Take the last shape away."""
-        if self.shapes:
-            self.shapes.pop()
+        """Take the last change back."""
+        if self._past:
+            self._future.append(self.shapes)
+            self._show(self._past.pop())
+        elif self.shapes:  # a draft that was found has no past
+            self._future.append(self.shapes)
+            self._show(self.shapes[:-1])
 
-    def save(self, labels: Labels, middle: tuple[float, float]) -> list[Path]:
+    def redo(self) -> None:
+        """Make the change again that was taken back last."""
+        if self._future:
+            self._past.append(self.shapes)
+            self._show(self._future.pop())
+
+    def discard(self) -> None:
+        """Drop all shapes; `undo` brings them back."""
+        self.corners = ()
+        self._change(())
+
+    def _change(self, shapes: tuple[Drawn, ...]) -> None:
+        self._past.append(self.shapes)
+        self._future.clear()
+        self._show(shapes)
+
+    def _show(self, shapes: tuple[Drawn, ...]) -> None:
+        self.shapes = shapes
+        for watcher in tuple(self.watchers):
+            watcher()
+
+    def keep(self) -> str:
+        """Write the draft; return what is to be said of it.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        if moved := self.draft.keep(Content(self.shapes, self.corners)):
+            self.trouble = f"The draft that was there is now {moved}."
+        if not self.shapes and not self.corners:
+            return ""
+        return f"Not saved yet; the draft is {self.draft.file}. {self.trouble}".strip()
+
+    def save(self, middle: tuple[float, float]) -> list[Path]:
         """Write the shapes into the files of the parts that they reach, and forget them.
 
         A part that has a proposal begins from it, label and ignore mask alike; without any shape,
@@ -57,7 +123,6 @@ class Sketch:
 
         Parameters
         ----------
-        labels : Labels
         middle : (y, x)
             Of the screen, segment pixels.
 
@@ -71,7 +136,12 @@ class Sketch:
         InvalidArgumentError
             If there is nothing to save, or it lies outside all parts.
         """
-        touched = [part for part in labels.parts.values() if self._reaches(part.box)]
+        labels = self._labels
+        touched = [
+            part
+            for part in labels.parts.values()
+            if any(cut(shape, part.box) for _, shape in self.shapes)
+        ]
         if not self.shapes:
             here = labels.part_at(*middle)
             touched = [here] if here is not None and here.number in labels.proposals else []
@@ -82,32 +152,22 @@ class Sketch:
             )  # fmt: skip
         written: list[Path] = []
         for part in touched:
-            written += self._save_part(labels, part)
+            written += self._save_part(part)
             labels.proposals.pop(part.number, None)
-        self.shapes.clear()
+        self._past.clear()
+        self._future.clear()
+        self._show(())
         labels.reload()
         return written
 
-    def _save_part(self, labels: Labels, part: Part) -> list[Path]:
+    def _save_part(self, part: Part) -> list[Path]:
         folder = inside(part.folder.parent, part.folder.name)
-        proposal = labels.proposals.get(part.number)
+        proposal = self._labels.proposals.get(part.number)
         written = []
-        kinds: tuple[Kind, ...] = ("label", "ignore")
-        for kind in kinds:
-            shapes = [s for k, s in self.shapes if k == kind and _reach(s, part.box)]
+        for kind in DRAWN:
+            shapes = [s for k, s in self.shapes if k == kind and cut(s, part.box)]
             start = proposal / FILES[kind] if proposal is not None else None
             start = start if start is not None and start.exists() else None
             if shapes or start is not None:
                 written.append(write_drawing(folder, kind, shapes, part.box, start=start))
         return written
-
-    def _reaches(self, box: Box) -> bool:
-        return any(_reach(shape, box) for _, shape in self.shapes)
-
-
-def _reach(shape: Shape, box: Box) -> bool:
-    """Whether a shape's bounds meet a box."""
-    margin = shape.radius if isinstance(shape, Stroke) else 0.0
-    xs, ys = [x for x, _ in shape.points], [y for _, y in shape.points]
-    rows = max(ys) + margin >= box.y0 - 0.5 and min(ys) - margin < box.y1
-    return rows and max(xs) + margin >= box.x0 - 0.5 and min(xs) - margin < box.x1

@@ -19,6 +19,9 @@ body > div {{ height: 100vh; }}
 @keyframes late {{ to {{ visibility: visible; }} }}
 """
 
+#: The page's own scripts: the first makes what the others add to.
+_SCRIPTS = ("page.js", "draw.js", "keys.js")
+
 #: What a page shows that has no connection to its server after five seconds.
 _UNREACHED = (
     "This page has come, but its connection (a websocket) was not made. Open it by the address "
@@ -81,7 +84,8 @@ SIDE = f"""
 
 def template() -> str:
     """Return the page around Bokeh's document, for jinja2."""
-    script = files("s5engine.view").joinpath("page.js").read_text(encoding="utf-8")
+    folder = files("s5engine.view")
+    script = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return (
         "{% block postamble %}\n"
         '<link rel="icon" href="data:,">\n'
