@@ -20,7 +20,7 @@ Object.assign(window.s5, {
   mode() {
     const { mode, pans, hint, hints } = this.models, drawing = mode.active;
     for (const tool of pans) tool.active = drawing !== 2;
-    hint.text = hints[drawing];
+    if (hints) hint.text = hints[drawing];
     // Another tool takes over: what has corners enough is kept.
     if (drawing !== 1 && this.pen && !this.close()) this.lift();
     this.widths();

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from s5engine.errors import S5Error
@@ -138,19 +139,24 @@ class SketchLayer:
             return  # the page has sent no points
         if held != sketch.corners:
             sketch.corners = held
-            self._do(lambda: None)
+            with self._faults_said():
+                sketch.keep()  # quietly: what was said of a shape is still to be read
 
     def _do(self, change: Callable[[], None]) -> None:
         """Change what is drawn, and keep it."""
         if self._sketch is None:
             return
-        try:
+        with self._faults_said():
             change()
-            said = self._sketch.keep()
+            if said := self._sketch.keep():
+                self._say(said)
+
+    @contextmanager
+    def _faults_said(self) -> Iterator[None]:
+        try:
+            yield
         except S5Error as error:
-            said = str(error)
-        if said:
-            self._say(said)
+            self._say(str(error))
 
     def _discard(self) -> None:
         if self._sketch is not None:
@@ -177,11 +183,9 @@ class SketchLayer:
     def _save(self) -> None:
         if self._sketch is None:
             return
-        try:
+        with self._faults_said():
             written = self._sketch.save(self.middle)
             self._controls.overlays["label"].active = True
             self._say("Saved " + ", ".join(str(path) for path in written))
             self._ask()
             self._sketch.keep()
-        except S5Error as error:
-            self._say(str(error))
