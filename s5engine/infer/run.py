@@ -34,6 +34,7 @@ from s5engine.paths import check_output
 from s5engine.store.band_tasks import current_client
 from s5engine.store.journal_lines import read_finished, read_units
 from s5engine.store.origins import stores_below
+from s5engine.store.present import check_present, note_all_present
 from s5engine.store.progress import Journal, as_json, check_settings
 from s5engine.store.pyramid import write_levels
 
@@ -223,6 +224,9 @@ def _begin_or_go_on(
         found = read_finished(folder / _JOURNAL)
         if found is not None:
             check_settings(found, as_json(settings), f"The work at {folder / _JOURNAL}")
+            for name in ("tiles.zarr", "ink.zarr"):
+                if (folder / name).exists():
+                    check_present(folder / name)
             return _report(open_run(folder), progress)
     with Journal.open(folder / _JOURNAL, settings, resume=resume) as journal:
         if journal.is_complete and (folder / RECORD_NAME).exists():
@@ -256,6 +260,9 @@ def _write(
             folder / "ink.zarr", budget=budget, held=held, least=levels_least(),
             progress=progress,
         )  # fmt: skip
+    for name in ("tiles.zarr", "ink.zarr"):
+        if (folder / name).exists():
+            note_all_present(folder / name)
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,

@@ -142,14 +142,21 @@ def _create(
             values = like[coordinate].values
             axis = group.create_array(
                 str(coordinate), shape=values.shape, dtype=values.dtype, chunks=values.shape,
-                dimension_names=(str(coordinate),),
+                dimension_names=(str(coordinate),), compressors=_compressors(),
             )  # fmt: skip
             axis[:] = values
     return group.create_array(
         name, shape=like.shape, dtype=dtype, chunks=chunks, fill_value=fill,
+        compressors=_compressors(),
         dimension_names=[str(d) for d in like.dims],
         attributes={k: plain_value(v) for k, v in like.attrs.items() if k not in MEANS},
     )  # fmt: skip
+
+
+def _compressors() -> list[Any]:
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return [ZstdCodec(), Crc32cCodec()]
 
 
 def open_stored(path: Path, name: str) -> xr.DataArray:

@@ -25,6 +25,7 @@ from s5engine.store.chunk_keys import (
     other_namings,
     sample,
 )
+from s5engine.store.present import Present, lost
 from s5engine.store.remote import PatientStore
 
 if TYPE_CHECKING:
@@ -55,16 +56,20 @@ class CarefulStore(WrapperStore[Store]):
         Whose chunks are read.
     partial : bool
         Whether all of its chunks may be missing.
+    present : bool ndarray, optional
+        Which of its chunk files are there, if this is known.
     """
 
-    def __init__(self, store: Store, array: zarr.Array[Any], partial: bool) -> None:
+    def __init__(
+        self, store: Store, array: zarr.Array[Any], partial: bool, present: Present | None = None
+    ) -> None:
         super().__init__(store)
-        self._array, self._believed = array, partial
+        self._array, self._believed, self._present = array, partial, present
         self._pages: dict[str, frozenset[str]] = {}
         self._lock = asyncio.Lock()
 
     def _with_store(self, store: Store) -> CarefulStore:
-        return type(self)(store, self._array, self._believed)
+        return type(self)(store, self._array, self._believed, self._present)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -106,9 +111,14 @@ class CarefulStore(WrapperStore[Store]):
         root = getattr(self._store, "root", None)
         if isinstance(root, Path):
             check_absent(root / key)
+        listed = self._is_known(key)
         if not isinstance(self._store, PatientStore):
+            if listed:
+                raise lost(f"{address_of(self._store)}/{key}")
             return None
-        listed = await self._is_listed(key)
+        known = listed is not None
+        if not known:
+            listed = await self._is_listed(key)
         if listed is not False:
             for tries in range(1, remote.POLICY.attempts if listed else ASKED):
                 await asyncio.sleep(remote.POLICY.pause(tries))
@@ -117,13 +127,22 @@ class CarefulStore(WrapperStore[Store]):
                     return value
         if listed:
             raise StoreError(
-                f"The server lists {address_of(self._store)}/{key}, and says that it is not there "
+                f"{'The store was finished with' if known else 'The server lists'} "
+                f"{address_of(self._store)}/{key}, and the server says that it is not there "
                 f"(tried {remote.POLICY.attempts} times).",
                 "Run it again later, or copy the store to this machine.",
             )
-        async with self._lock:
-            await self._check_any()
+        if not known:
+            async with self._lock:
+                await self._check_any()
         return None
+
+    def _is_known(self, key: str) -> bool | None:
+        """Whether a chunk file was there when the array was finished; None if nobody knows."""
+        if self._present is None:
+            return None
+        within = key.removeprefix(f"{self._array.path}/")
+        return bool(self._present[tuple(int(n) for n in re.findall(r"\d+", within))])
 
     async def _is_listed(self, key: str) -> bool | None:
         """Whether the page of a chunk's folder lists it; None if there is no such page."""

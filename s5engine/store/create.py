@@ -11,9 +11,11 @@ from typing import Any
 
 from s5engine.errors import StoreError
 from s5engine.store.files import open_zarr_node
-from s5engine.store.nodes import open_group
-from s5engine.store.ome import LEVEL, VolumeRecord, read_record
+from s5engine.store.nodes import find_member, open_group
+from s5engine.store.ome import KEY, LEVEL, VolumeRecord, read_record
 from s5engine.store.plan import CHUNK, SHARD_WIDTH
+from s5engine.store.present import forget_present, note_present
+from s5engine.store.read_shards import has_checksums
 from s5engine.store.shards import ChunkFiles
 
 #: How the name of a folder ends in which a store is being made.
@@ -120,13 +122,13 @@ def _layout(record: VolumeRecord) -> dict[str, Any]:
             # xarray reads the names of a v2 array's dimensions here.
             "attributes": {"_ARRAY_DIMENSIONS": list("zyx")},
         }
-    from zarr.codecs import BloscCodec, BloscShuffle
+    from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
     shuffle_v3 = BloscShuffle.bitshuffle if wide else BloscShuffle.noshuffle
     return {
         "chunks": chunks,
         "shards": (layers, record.band_height, SHARD_WIDTH),
-        "compressors": BloscCodec(cname="zstd", clevel=1, shuffle=shuffle_v3),
+        "compressors": [BloscCodec(cname="zstd", clevel=1, shuffle=shuffle_v3), Crc32cCodec()],
         "dimension_names": list("zyx"),
     }
 
@@ -135,21 +137,55 @@ def level_files(path: Path, record: VolumeRecord) -> ChunkFiles:
     """Return how the shards of a store of ours are written."""
     y0, y1, x0, x1 = record.box
     shape = len(record.layers), y1 - y0, x1 - x0
-    return ChunkFiles(path / LEVEL, shape, record.band_height, sharded=record.zarr_format == 3)
+    # As the store was begun: earlier ones have no checksums.
+    return ChunkFiles(
+        path / LEVEL, shape, record.band_height, sharded=record.zarr_format == 3,
+        checksums=has_checksums(_first_level(path)),
+    )  # fmt: skip
+
+
+def _first_level(path: Path) -> Any:
+    array = find_member(open_group(path), LEVEL)
+    if array is None:
+        raise StoreError(
+            f"{path} is damaged: its array {LEVEL!r} is missing.",
+            "Ingest it again with resume=False.",
+        )
+    return array
 
 
 def mark_complete(path: Path) -> None:
-    """Note in the store itself that all of it is written.
+    """Note in the store itself that all of it is written, and which chunks that are.
 
     Raises
     ------
     StoreError
         If it cannot be written.
     """
+    _mark(path, complete=True)
+
+
+def mark_incomplete(path: Path) -> None:
+    """Note in the store itself that some of it has to be written again.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    _mark(path, complete=False)
+
+
+def _mark(path: Path, *, complete: bool) -> None:
     try:
         group = open_group(path, "r+")
-        own: Any = group.attrs["s5engine"]
-        group.update_attributes({"s5engine": {**own, "complete": True}})
+        attributes = dict(group.attrs)
+        if complete:
+            chunks = note_present(attributes, _first_level(path))
+        else:
+            chunks = forget_present(attributes, [LEVEL])
+        own: Any = attributes[KEY]
+        group.update_attributes({KEY: {**own, "complete": complete}, **chunks})
     except OSError as error:
         raise StoreError(
             f"The store {path} cannot be finished: {error.strerror or error}.",

@@ -72,7 +72,7 @@ class GrowingShards:
             self._shards[x0] = shard
         above = (y - self.y0) // CHUNK
         with shard.path.open("ab") as file:
-            for (layer, row, column), data in encode_chunks(pixels):
+            for (layer, row, column), data in encode_chunks(pixels, checksums=self.files.checksums):
                 if data:
                     file.write(data)
                     shard.index[layer, above + row, column] = shard.size, len(data)

@@ -31,6 +31,7 @@ from s5engine.store.ingest_plan import (
 )
 from s5engine.store.ome import VolumeRecord, ZarrFormat
 from s5engine.store.plan import BandPlan
+from s5engine.store.present import check_present
 from s5engine.store.progress import (
     Journal,
     as_json,
@@ -132,7 +133,9 @@ def ingest(
             height = found.band_height if found and resume else None
             plan = bands_of(stack, wanted, size if workers else here, height, workers)
             _fill(stack, path, wanted, plan, found, workers, resume=resume, progress=progress)
-        else:  # killed between the last line of the journal and its end
+        else:
+            check_present(path)
+            # Killed between the last line of the journal and its end.
             discard(journal_path(path))
     if pyramid:
         write_levels(path, budget=size, held=held, progress=progress)
@@ -201,7 +204,7 @@ def _fill(
         if not journal.units:
             create_store(path, record)
         remove_strays(path)
-        todo = [band for band in plan.bands if _unit(band) not in journal]
+        todo = [band for band in plan.bands if unit_of_band(band) not in journal]
         rows = [sum(y1 - y0 for y0, y1 in bands) for bands in (plan.bands, todo)]
         where = stack, level_files(path, record), box, plan, todo
         with (
@@ -215,11 +218,12 @@ def _fill(
             ) as written,
         ):
             for band in written:
-                journal.finish(_unit(band))
+                journal.finish(unit_of_band(band))
                 meter.advance(band[1] - band[0])
         mark_complete(path)
         journal.remove()
 
 
-def _unit(band: tuple[int, int]) -> str:
+def unit_of_band(band: tuple[int, int]) -> str:
+    """Return the journal's name of a band."""
     return f"rows {band[0]}:{band[1]}"

@@ -30,6 +30,7 @@ from s5engine.store.ome import (
     unlist_levels,
 )
 from s5engine.store.plan import CHUNK
+from s5engine.store.present import forget_present, note_present
 from s5engine.store.pyramid_plan import BLOCK_HEIGHTS, BLOCK_WIDTH, LEVEL_CHUNK
 from s5engine.store.stored_array import read_whole
 
@@ -254,7 +255,9 @@ def remove_levels(base: Base) -> None:
     """Take the levels out of the metadata, then from the disk."""
     group = open_group(base.path, "r+")
     if len(listed_levels(base)):
-        group.update_attributes(unlist_levels(dict(group.attrs), base.zarr_format))
+        changed = unlist_levels(dict(group.attrs), base.zarr_format)
+        names = [base.level(number) for number in range(1, len(base.shapes) + 1)]
+        group.update_attributes({**changed, **forget_present(changed, names)})
     folders = [base.path / INK_LEVELS] if base.is_ink else []
     numbered = [] if base.is_ink else base.path.iterdir()
     folders += [p for p in numbered if p.is_dir() and p.name.isdigit() and p.name != LEVEL]
@@ -279,7 +282,7 @@ def listed_levels(base: Base) -> list[str]:
 
 
 def add_to_list(base: Base, number: int) -> None:
-    """List a level, which is whole, in the metadata; 0 is the full resolution."""
+    """List a level, which is whole, and its chunks in the metadata; 0 is the full resolution."""
     group = open_group(base.path, "r+")
     path = base.level(number) if number else base.array
     changed = list_level(
@@ -287,7 +290,8 @@ def add_to_list(base: Base, number: int) -> None:
     )
     if base.windows:
         changed["ome"]["omero"] = channel_names([f"window {n}" for n in base.windows])
-    group.update_attributes(changed)
+    array = _array(group, path, base.path)
+    group.update_attributes({**changed, **note_present(changed, array)})
 
 
 def _layout(base: Base, height: int) -> dict[str, Any]:
@@ -305,11 +309,11 @@ def _layout(base: Base, height: int) -> dict[str, Any]:
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
             "attributes": {"_ARRAY_DIMENSIONS": names},
         }
-    from zarr.codecs import BloscCodec, BloscShuffle
+    from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
     shuffle = BloscShuffle.bitshuffle if wide else BloscShuffle.noshuffle
     common = {
-        "compressors": BloscCodec(cname="zstd", clevel=1, shuffle=shuffle),
+        "compressors": [BloscCodec(cname="zstd", clevel=1, shuffle=shuffle), Crc32cCodec()],
         "dimension_names": names,
     }
     if base.is_ink:

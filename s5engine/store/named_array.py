@@ -9,6 +9,7 @@ import numpy as np
 from s5engine.errors import StoreError
 from s5engine.foreign import as_attributes
 from s5engine.store.nodes import find_member
+from s5engine.store.present import read_present
 from s5engine.store.stored_array import StoredArray, read_whole
 
 if TYPE_CHECKING:
@@ -54,9 +55,8 @@ def open_named(group: zarr.Group, name: str, *, task: str | None = None) -> xr.D
         for dim, length in zip(dims, array.shape, strict=True)
         if find_member(group, dim) is not None
     }
-    data = da.from_array(
-        StoredArray(array, partial=True), chunks=array.chunks, inline_array=True, name=task
-    )
+    stored = StoredArray(array, partial=True, present=read_present(group, array))
+    data = da.from_array(stored, chunks=array.chunks, inline_array=True, name=task)
     return xr.DataArray(
         data, dims=dims, coords=places, name=name, attrs=as_attributes(dict(array.attrs))
     )
@@ -68,7 +68,7 @@ def _places(group: zarr.Group, dim: str, length: int, where: str) -> np.ndarray:
 
     found = find_member(group, dim)
     if isinstance(found, zarr.Array) and found.shape == (length,) and found.dtype.kind in "iuf":
-        values = read_whole(found)
+        values = read_whole(found, read_present(group, found))
         if np.isfinite(values).all():
             return values
     raise StoreError(

@@ -112,8 +112,14 @@ def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | 
     return found
 
 
-def find_arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
+def find_arrays(group: zarr.Group, *, deep: bool = False) -> dict[str, zarr.Array[Any]]:
     """Return the arrays in a group by their names; none where the store has no lists.
+
+    Parameters
+    ----------
+    group : zarr Group
+    deep : bool
+        Those in groups within it too, by their paths; of a store on this machine.
 
     Raises
     ------
@@ -127,8 +133,15 @@ def find_arrays(group: zarr.Group) -> dict[str, zarr.Array[Any]]:
         # One by one: zarr reads all members at once and prints what each of them raises.
         folder = root / group.path
         names = sorted(place.name for place in folder.iterdir() if check_metadata(place))
-        found = {name: find_member(group, name) for name in names}
-        return {name: array for name, array in found.items() if isinstance(array, zarr.Array)}
+        arrays: dict[str, zarr.Array[Any]] = {}
+        for name in names:
+            member = find_member(group, name)
+            if isinstance(member, zarr.Array):
+                arrays[name] = member
+            elif deep and member is not None:
+                within = find_arrays(member, deep=True)
+                arrays |= {f"{name}/{path}": array for path, array in within.items()}
+        return arrays
     with understanding(f"{group.store}/{group.path}"):
         return dict(group.arrays()) if group.store.supports_listing else {}
 

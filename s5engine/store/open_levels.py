@@ -17,6 +17,7 @@ from s5engine.store.named_array import open_named
 from s5engine.store.nodes import find_member
 from s5engine.store.ome import Level, level_zero, read_levels, read_record
 from s5engine.store.origins import remember
+from s5engine.store.present import Present, read_present
 from s5engine.store.stored_array import StoredArray
 from s5engine.store.volume import image_in, lazy_layers, open_volume
 
@@ -86,9 +87,12 @@ def open_pyramid(
     for level in coarser:
         array = find_member(node, level.path)
         if isinstance(array, zarr.Array):
-            if not partial and full.dims[0] != "window":  # ink may be 0 everywhere
+            present = None if partial else read_present(node, array)
+            # Ink may be 0 everywhere.
+            if not partial and present is None and full.dims[0] != "window":
                 array = check_chunks(array, f"{place}/{level.path}")
-            levels.append(_open_level(full, array, places, first.scale, level.scale, partial))
+            scales = first.scale, level.scale
+            levels.append(_open_level(full, array, places, scales, partial, present))
     return levels
 
 
@@ -109,21 +113,22 @@ def _open_level(
     full: xr.DataArray,
     array: zarr.Array[Any],
     places: Places,
-    base_scale: Sequence[float],
-    scale: Sequence[float],
+    scales: tuple[Sequence[float], Sequence[float]],
     partial: bool,
+    present: Present | None,
 ) -> xr.DataArray:
     """Return a coarser level with the places of its pixels."""
     import dask.array as da
     import xarray as xr
 
+    base_scale, scale = scales
     if len(array.shape) <= max(places) or sum(side > 1 for side in array.shape) > 3:
         raise StoreError(f"The level {array.path} of {array.shape} is none of {full.shape}.")
     if full.dims[0] == "window":
-        stored = StoredArray(array, partial=True)
+        stored = StoredArray(array, partial=True, present=present)
         data = da.from_array(stored, chunks=(1, LEVEL_BLOCK, LEVEL_BLOCK), inline_array=True)
     else:
-        data = lazy_layers(array, places, partial=partial)
+        data = lazy_layers(array, places, partial=partial, present=present)
     coords, ratios = {}, []
     for axis, (dim, place) in enumerate(zip(full.dims, places, strict=True)):
         if place < min(len(scale), len(base_scale)) and base_scale[place] > 0:

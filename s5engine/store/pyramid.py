@@ -37,6 +37,7 @@ from s5engine.store.levels import (
     resolve_store,
 )
 from s5engine.store.open_levels import open_pyramid as open_pyramid
+from s5engine.store.present import check_present
 from s5engine.store.progress import Journal, discard
 from s5engine.store.pyramid_plan import (
     BLOCK_HEIGHTS,
@@ -190,6 +191,7 @@ def _write_missing(
     )  # fmt: skip
     token, arrays = found or create_levels(base, plan.height)
     done = set(listed_levels(base))
+    check_present(base.path, base.array)
     source = full_resolution(base)
     todo = []
     for number, target in enumerate(arrays, start=1):

@@ -13,9 +13,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +24,15 @@ import numpy.typing as npt
 from s5engine.geometry import take
 from s5engine.store.careful_store import check_absent, damaged
 from s5engine.store.chunk_codecs import check_claims
-from s5engine.store.shards import EMPTY, Chunk, ChunkFiles
+from s5engine.store.present import Present, lost
+from s5engine.store.shards import CHECKSUM, EMPTY, Chunk, ChunkFiles, without_checksum
 
 if TYPE_CHECKING:
     import zarr
 
 Pixels = npt.NDArray[Any]
-#: Bytes of the checksum behind a shard's index.
-_CHECKSUM = 4
+#: The codecs of a chunk in a shard of ours; stores of before 2026-11 have no checksums.
+_CODECS = (["bytes", "blosc"], ["bytes", "blosc", "crc32c"])
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class ShardFiles:
         Of a shard and of a chunk in it, px.
     dtype : dtype
         Of the pixels.
+    checksums : bool
+        Whether each chunk has one.
+    present : (1, rows, columns) bool ndarray, optional
+        Which shards are there, if this is known.
     """
 
     folder: Path
@@ -56,17 +60,23 @@ class ShardFiles:
     shard: Chunk
     chunk: Chunk
     dtype: np.dtype[Any]
+    checksums: bool = False
+    present: Present | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, array: zarr.Array[Any]) -> ShardFiles | None:
+    def of(cls, array: zarr.Array[Any], present: Present | None = None) -> ShardFiles | None:
         """Return the shards of a local array that is stored as ours are; None of any other."""
         root = getattr(array.store, "root", None)
-        if array.shards is None or not isinstance(root, Path) or not _is_like_ours(array):
+        codecs = _own_codecs(array)
+        if array.shards is None or not isinstance(root, Path) or not codecs:
             return None
         if len(array.shape) != 3 or array.shards[0] != array.shape[0]:
             return None
         shape, shard, chunk = map(_three, (array.shape, array.shards, array.chunks))
-        return cls(root / array.path, shape, shard, chunk, array.dtype.newbyteorder("="))
+        return cls(
+            root / array.path, shape, shard, chunk, array.dtype.newbyteorder("="),
+            "crc32c" in codecs, present,
+        )  # fmt: skip
 
     @property
     def ndim(self) -> int:
@@ -84,7 +94,10 @@ class ShardFiles:
 
     def writer(self) -> ChunkFiles:
         """Return what writes whole shards of the same array."""
-        return ChunkFiles(self.folder, self.shape, self.shard[1], sharded=True, chunk=self.chunk)
+        return ChunkFiles(
+            self.folder, self.shape, self.shard[1], sharded=True, chunk=self.chunk,
+            checksums=self.checksums,
+        )  # fmt: skip
 
     def read(self, rows: slice, columns: slice) -> Pixels:
         """Return a box of all layers; what was never written is 0.
@@ -101,7 +114,7 @@ class ShardFiles:
         Raises
         ------
         StoreError
-            If a shard is damaged.
+            If a shard is damaged, or one that was there is not.
         """
         y0, y1 = rows.start, min(rows.stop, self.shape[1])
         x0, x1 = columns.start, min(columns.stop, self.shape[2])
@@ -119,7 +132,10 @@ class ShardFiles:
                 corner = row * self.shard[1], column * self.shard[2]
                 self._copy(file.fileno(), corner, first, out)
         except FileNotFoundError:
-            check_absent(path)  # all of it is 0
+            check_absent(path)
+            if self.present is not None and self.present[0, row, column]:
+                raise lost(path) from None
+            # Else all of it is 0.
         except (OSError, RuntimeError, ValueError) as error:  # imagecodecs' are RuntimeErrors
             raise damaged(path, error) from error
 
@@ -143,6 +159,8 @@ class ShardFiles:
             if offset + size > end:
                 raise ValueError(f"its index points to byte {offset + size} of {end}")
             data = os.pread(file, size, offset)
+            if self.checksums:
+                data = without_checksum(data, "a chunk in it")
             check_claims("blosc", data, decoded.nbytes)
             imagecodecs.blosc_decode(data, out=decoded)
             top = corner[0] + row * self.chunk[1] - first[0]
@@ -159,18 +177,14 @@ class ShardFiles:
 
     def _index(self, file: int) -> npt.NDArray[np.uint64]:
         """Return offset and length of each chunk of a shard, (layers, rows, columns, 2)."""
-        import google_crc32c
-
         counts = [whole // part for whole, part in zip(self.shard, self.chunk, strict=True)]
         size = 16 * int(np.prod(counts))
         end = os.fstat(file).st_size
-        data = os.pread(file, size + _CHECKSUM, max(0, end - size - _CHECKSUM))
-        if len(data) < size + _CHECKSUM:
+        data = os.pread(file, size + CHECKSUM, max(0, end - size - CHECKSUM))
+        if len(data) < size + CHECKSUM:
             raise ValueError(f"its {end} bytes are fewer than its index")
-        (told,) = struct.unpack("<I", data[size:])
-        if told != google_crc32c.value(data[:size]):
-            raise ValueError("the checksum of its index is wrong")
-        return np.frombuffer(data[:size], "<u8").reshape(*counts, 2)
+        table = without_checksum(data, "its index")
+        return np.frombuffer(table, "<u8").reshape(*counts, 2)
 
 
 def _three(sides: Sequence[int]) -> Chunk:
@@ -178,24 +192,31 @@ def _three(sides: Sequence[int]) -> Chunk:
     return layers, height, width
 
 
-def _is_like_ours(array: zarr.Array[Any]) -> bool:
-    """Whether the metadata say all that reading here takes for granted."""
+def has_checksums(array: zarr.Array[Any]) -> bool:
+    """Whether the chunks in an array's shards have checksums, as those of new stores do."""
+    return "crc32c" in _own_codecs(array)
+
+
+def _own_codecs(array: zarr.Array[Any]) -> list[str]:
+    """Return the codecs in a shard if the metadata say all that reading here takes for granted."""
     told: dict[str, Any] = json.loads(json.dumps(array.metadata.to_dict(), default=str))
     codecs = told.get("codecs", ())
     if len(codecs) != 1 or codecs[0].get("name") != "sharding_indexed":
-        return False
+        return []
     inside = codecs[0]["configuration"]
     little = {"name": "bytes", "configuration": {"endian": "little"}}
     bare = {"name": "bytes"}  # one byte has no order
     keys = {"name": "default", "configuration": {"separator": "/"}}
-    return (
-        [codec.get("name") for codec in inside["codecs"]] == ["bytes", "blosc"]
+    names = [codec.get("name") for codec in inside["codecs"]]
+    own = (
+        names in _CODECS
         and inside["codecs"][0] in ((little, bare) if array.dtype.itemsize == 1 else (little,))
         and inside["index_codecs"] == [little, {"name": "crc32c"}]
         and inside.get("index_location", "end") == "end"
         and told["chunk_key_encoding"] == keys
         and told["fill_value"] == 0
     )
+    return names if own else []
 
 
 def _touched(start: int, stop: int, side: int) -> range:

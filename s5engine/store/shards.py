@@ -27,6 +27,8 @@ from s5engine.store.plan import CHUNK, SHARD_WIDTH
 
 #: Offset and length of a chunk that is empty and not stored.
 EMPTY = 2**64 - 1
+#: Bytes of a checksum.
+CHECKSUM = 4
 
 Pixels = npt.NDArray[np.generic]
 #: Layers, rows and columns of a chunk.
@@ -49,6 +51,8 @@ class ChunkFiles:
         If false each chunk is a file (Zarr v2).
     chunk : (layers, height, width), optional
         Of a chunk, px; all layers × 128 × 128 by default.
+    checksums : bool
+        Whether each chunk of a shard ends in its checksum; Zarr v2 has none.
     """
 
     folder: Path
@@ -56,6 +60,7 @@ class ChunkFiles:
     height: int
     sharded: bool
     chunk: Chunk | None = None
+    checksums: bool = False
 
     def columns(self) -> range:
         """Return the first columns of the shards in a band."""
@@ -85,7 +90,7 @@ class ChunkFiles:
     def write(self, y0: int, x0: int, pixels: Pixels) -> None:
         """Write the shard, or its chunks, whose first pixel is at row ``y0``, column ``x0``."""
         if self.sharded:
-            data = encode_shard(pixels, self.height, self.chunk)
+            data = encode_shard(pixels, self.height, self.chunk, checksums=self.checksums)
             if data:
                 _put(self.shard_path(y0, x0), data)
             return
@@ -94,7 +99,9 @@ class ChunkFiles:
                 _put(self.folder / f"0/{y0 // CHUNK + row}/{x0 // CHUNK + column}", data)
 
 
-def encode_shard(pixels: Pixels, height: int, chunk: Chunk | None = None) -> bytes:
+def encode_shard(
+    pixels: Pixels, height: int, chunk: Chunk | None = None, *, checksums: bool = False
+) -> bytes:
     """Return the bytes of a shard of ``height`` × 1024 px; none if all of it is 0.
 
     Parameters
@@ -103,13 +110,13 @@ def encode_shard(pixels: Pixels, height: int, chunk: Chunk | None = None) -> byt
         What the shard holds of the array; the rest, at the array's far borders, is 0.
     height : int
         Rows of the whole shard, px.
-    chunk : (layers, height, width), optional
-        As `ChunkFiles` has it.
+    chunk, checksums
+        As `ChunkFiles` has them.
     """
     index = empty_index(len(pixels), height, chunk)
     body = []
     position = 0
-    for place, data in encode_chunks(pixels, chunk):
+    for place, data in encode_chunks(pixels, chunk, checksums=checksums):
         if data:
             index[place] = position, len(data)
             body.append(data)
@@ -125,16 +132,34 @@ def empty_index(layers: int, height: int, chunk: Chunk | None) -> npt.NDArray[np
 
 def finished_index(index: npt.NDArray[np.uint64]) -> bytes:
     """Return what ends a shard: offset and length of each chunk, and their checksum."""
+    return with_checksum(index.tobytes())
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Return bytes with their crc32c behind them, as zarr's codec of that name writes it."""
     import google_crc32c
 
-    table = index.tobytes()
-    return table + struct.pack("<I", google_crc32c.value(table))
+    return data + struct.pack("<I", google_crc32c.value(data))
+
+
+def without_checksum(data: bytes, what: str) -> bytes:
+    """Return bytes without the checksum behind them.
+
+    Raises
+    ------
+    ValueError
+        If it is not theirs, or they are too few; the message calls them ``what``.
+    """
+    bare = data[:-CHECKSUM]
+    if with_checksum(bare) != data:
+        raise ValueError(f"the checksum of {what} is wrong")
+    return bare
 
 
 def encode_chunks(
-    pixels: Pixels, chunk: Chunk | None = None
+    pixels: Pixels, chunk: Chunk | None = None, *, checksums: bool = False
 ) -> Iterator[tuple[tuple[int, int, int], bytes]]:
-    """Yield the place and compressed bytes of each chunk; no bytes if all of it is 0."""
+    """Yield the place and the bytes of each chunk, compressed; no bytes if all of it is 0."""
     import imagecodecs
 
     shape = chunk or (len(pixels), CHUNK, CHUNK)
@@ -155,7 +180,8 @@ def encode_chunks(
         encoded = imagecodecs.blosc_encode(
             cast(Any, packed), level=1, compressor="zstd", shuffle=shuffle, numthreads=1
         )
-        yield place, bytes(encoded)
+        data = bytes(encoded)
+        yield place, with_checksum(data) if checksums else data
 
 
 def partial_path(path: Path) -> Path:

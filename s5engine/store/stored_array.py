@@ -15,6 +15,7 @@ from s5engine.geometry import take
 from s5engine.store.careful_store import CarefulStore, chunk_file, damaged
 from s5engine.store.chunk_codecs import checked_metadata
 from s5engine.store.identity import array_identity
+from s5engine.store.present import Present
 
 if TYPE_CHECKING:
     import zarr
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[Any]
 
 
-def read_whole(array: zarr.Array[Any]) -> Pixels:
-    """Return all of a small array, such as coordinates.
+def read_whole(array: zarr.Array[Any], present: Present | None = None) -> Pixels:
+    """Return all of a small array, such as coordinates; ``present`` as `StoredArray` takes it.
 
     Raises
     ------
     StoreError
-        If a chunk is damaged.
+        If a chunk is damaged, or one that was there is not.
     """
-    return StoredArray(array)[(slice(None),) * array.ndim]
+    return StoredArray(array, present=present)[(slice(None),) * array.ndim]
 
 
 class StoredArray:
@@ -42,10 +43,14 @@ class StoredArray:
         Opened for reading.
     partial : bool
         Whether all of its chunks may be missing.
+    present : bool ndarray, optional
+        Which of its chunk files are there, if this is known.
     """
 
-    def __init__(self, array: zarr.Array[Any], *, partial: bool = False) -> None:
-        self._array, self._partial = array, partial
+    def __init__(
+        self, array: zarr.Array[Any], *, partial: bool = False, present: Present | None = None
+    ) -> None:
+        self._array, self._partial, self._present = array, partial, present
         self.shape, self.dtype, self.ndim = array.shape, array.dtype, array.ndim
         self._careful: Any = None
 
@@ -83,7 +88,8 @@ class StoredArray:
 
         if self._careful is None:
             source = self._array
-            place: Any = StorePath(CarefulStore(source.store, source, self._partial), source.path)
+            store = CarefulStore(source.store, source, self._partial, self._present)
+            place: Any = StorePath(store, source.path)
             self._careful = zarr.Array(zarr.AsyncArray(checked_metadata(source), place))
         return np.asarray(self._careful[tuple(box)])
 

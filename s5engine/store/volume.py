@@ -17,6 +17,7 @@ from s5engine.store.axes import Places, axis_places
 from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.nodes import find_arrays, find_member
 from s5engine.store.ome import VolumeRecord, holds_images, level_zero, read_record
+from s5engine.store.present import Present, read_present
 from s5engine.store.read_shards import ShardFiles
 from s5engine.store.stored_array import StoredArray
 
@@ -52,8 +53,8 @@ def open_volume(
     storage_options : mapping, optional
         Passed to fsspec for an address.
     partial : bool
-        Open an unfinished store as well, and an array none of whose chunks is there; what has not
-        been written yet reads as 0.
+        Open an unfinished store as well, and an array whose chunks are gone; what is not there
+        reads as 0.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     import zarr
 
     names: tuple[str, ...] = ()
-    record = None
+    record, present = None, None
     if isinstance(node, zarr.Group):
         node = image_in(node, where)
         attributes = dict(node.attrs)
@@ -119,6 +120,7 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
         array, names = _full_resolution(node, attributes, where)
         if record is not None:
             _check_record(record, array, where)
+        present = None if partial else read_present(node, array)
     else:
         array = node
     _check_pixels(array, where)
@@ -126,7 +128,7 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     array = array if partial or record is not None else check_chunks(array, where)
     known = record is not None and record.complete and not partial
     content = record.content() if known and record is not None else None
-    data = lazy_layers(array, places, partial=partial, content=content)
+    data = lazy_layers(array, places, partial=partial, present=present, content=content)
     if record is None:
         return label_volume(data, segment=Path(where.rstrip("/")).stem, source=recorded(where))
     y0, _, x0, _ = record.box
@@ -163,10 +165,10 @@ def _check_record(record: VolumeRecord, array: zarr.Array[Any], where: str) -> N
     """Raise if a store of ours and its record contradict each other."""
     y0, y1, x0, x1 = record.box
     told = (len(record.layers), y1 - y0, x1 - x0), record.dtype
-    if told != (array.shape, array.dtype.name):
+    if told != (array.shape, array.dtype.name) or array.fill_value != 0:
         raise StoreError(
             f"The store {where} is damaged: its attributes tell of {told[1]} of {told[0]}, and its "
-            f"array has {array.dtype} of {array.shape}.",
+            f"array has {array.dtype} of {array.shape}, filled with {array.fill_value}.",
             "Ingest it again with resume=False.",
         )
 
@@ -204,7 +206,12 @@ def _check_pixels(array: zarr.Array[Any], where: str) -> None:
 
 
 def lazy_layers(
-    array: zarr.Array[Any], places: Places, *, partial: bool = False, content: Any = None
+    array: zarr.Array[Any],
+    places: Places,
+    *,
+    partial: bool = False,
+    present: Present | None = None,
+    content: Any = None,
 ) -> da.Array:
     """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units.
 
@@ -215,6 +222,8 @@ def lazy_layers(
         Which of its axes are layer, y and x, by `axis_places`.
     partial : bool
         Whether all of its chunks may be missing.
+    present : bool ndarray, optional
+        Which of its chunk files are there, if this is known.
     content : object, optional
         What tells its pixels from others, wherever they lie: the array is named after it.
     """
@@ -230,7 +239,9 @@ def lazy_layers(
     )
     for axis, length in zip(places, blocks, strict=True):
         whole[axis] = length
-    stored: Any = ShardFiles.of(array) or StoredArray(array, partial=partial)
+    stored: Any = ShardFiles.of(array, present)
+    if stored is None:
+        stored = StoredArray(array, partial=partial, present=present)
     told = None if content is None else tokenize(content, array.path, array.shape, whole)
     data = da.from_array(
         stored, chunks=tuple(whole), inline_array=True, name=told and f"pixels-{told}"

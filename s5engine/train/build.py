@@ -16,6 +16,7 @@ from s5engine.console import progress as show_progress
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.store.create import make_folder
+from s5engine.store.present import check_present, note_all_present
 from s5engine.store.progress import Journal, as_json, check_settings
 from s5engine.train.labelled import (
     LabelledPart,
@@ -151,6 +152,8 @@ def build_tileset(
             if packed:
                 _pack(path, volumes, journal, size, progress)
             journal.remove()
+    else:
+        check_present(path)
     tileset = Tileset(path, volumes)
     if progress:
         say(f"tiles: {tileset!r}")
@@ -261,10 +264,10 @@ def _create(path: Path, record: dict[str, Any], tiles: dict[str, _Tiles]) -> Non
 def _write(path: Path, record: dict[str, Any], tiles: dict[str, _Tiles]) -> None:
     """Write the index and the maps, and make the empty arrays that packing fills."""
     import zarr
-    from zarr.codecs import ZstdCodec
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     group = zarr.open_group(path, mode="w", zarr_format=3, attributes={RECORD: record})
-    compact = ZstdCodec(level=3)
+    compact = [ZstdCodec(level=3), Crc32cCodec()]
     tables = [one.table for one in tiles.values()]
     numbers = [np.full(len(table.y), number) for number, table in enumerate(tables)]
     for name, dtype in COLUMNS.items():
@@ -277,6 +280,8 @@ def _write(path: Path, record: dict[str, Any], tiles: dict[str, _Tiles]) -> None
         if record["packed"]:
             rules = TileRules(record["tile"], record["stride"], record["min_keep"])
             create_layers(group, name, len(record["layers"]), part["shape"], chunk_side(rules))
+    if not record["packed"]:
+        note_all_present(path)
 
 
 def _pack(
@@ -288,4 +293,6 @@ def _pack(
     tileset = Tileset(path)
     group = zarr.open_group(path, mode="r+")
     pack_layers(tileset, volumes, group, journal, budget, progress)
+    note_all_present(path)
+    group = zarr.open_group(path, mode="r+")
     group.attrs[RECORD] = {**tileset.record, "complete": True}

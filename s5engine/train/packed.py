@@ -45,7 +45,7 @@ def _shard_side(rules: TileRules) -> int:
 
 def create_layers(group: Any, name: str, layers: int, shape: tuple[int, int], side: int) -> None:
     """Make the empty array of a part's pixels."""
-    from zarr.codecs import BloscCodec, BloscShuffle
+    from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
     group.create_array(
         f"layers/{name}",
@@ -53,7 +53,10 @@ def create_layers(group: Any, name: str, layers: int, shape: tuple[int, int], si
         dtype="uint8",
         chunks=(layers, side, side),
         shards=(layers, side * _SHARD, side * _SHARD),
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.noshuffle),
+        compressors=[
+            BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.noshuffle),
+            Crc32cCodec(),
+        ],
         fill_value=0,
     )
 

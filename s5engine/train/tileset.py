@@ -25,6 +25,7 @@ from s5engine.address import on_this_machine
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
 from s5engine.store.nodes import find_member, open_group
+from s5engine.store.present import Present, read_present
 from s5engine.store.stored_array import StoredArray, read_whole
 from s5engine.train.labelled import (
     Parts,
@@ -113,7 +114,7 @@ class Tileset:
 
     def _read_index(self) -> dict[str, npt.NDArray[Any]]:
         """Return each column of the index; tiles lie in the parts that the record tells of."""
-        columns = {name: read_whole(self._array(f"index/{name}")) for name in COLUMNS}
+        columns = {name: read_whole(*self._array(f"index/{name}")) for name in COLUMNS}
         known = self.record["parts"]
         sizes = np.array([part["shape"] for part in known]).reshape(-1, 2)
         sound = [c.ndim == 1 and c.dtype == COLUMNS[n] for n, c in columns.items()]
@@ -185,7 +186,8 @@ class Tileset:
         rows = slice(int(self.y[i]), int(self.y[i]) + self.tile)
         columns = slice(int(self.x[i]), int(self.x[i]) + self.tile)
         if self.packed:
-            return StoredArray(self._array(f"layers/{name}"), partial=True)[:, rows, columns]
+            array, present = self._array(f"layers/{name}")
+            return StoredArray(array, partial=True, present=present)[:, rows, columns]
         if name not in self._volumes:
             raise StoreError(
                 f"The tileset {self.store} is an index without pixels, and the part {name} it "
@@ -199,7 +201,7 @@ class Tileset:
     def _part_maps(self, name: str) -> npt.NDArray[np.uint8]:
         """Return label and keep of a part, as packed bits."""
         if name not in self._maps:
-            maps = read_whole(self._array(f"maps/{name}"))
+            maps = read_whole(*self._array(f"maps/{name}"))
             height, width = next(p["shape"] for p in self.record["parts"] if p["name"] == name)
             least = _maps_shape(height, width)
             if maps.dtype != np.uint8 or maps.shape != least:
@@ -216,18 +218,21 @@ class Tileset:
         return open_group(self.store)
 
     @cached_property
-    def _arrays(self) -> dict[str, Any]:
+    def _arrays(self) -> dict[str, tuple[zarr.Array[Any], Present | None]]:
         return {}
 
-    def _array(self, path: str) -> Any:
-        """Return an array of the store, opened once."""
+    def _array(self, path: str) -> tuple[zarr.Array[Any], Present | None]:
+        """Return an array of the store, opened once, and which of its chunks are there."""
+        import zarr
+
         if path not in self._arrays:
-            self._arrays[path] = find_member(self._group, path)
-            if not hasattr(self._arrays[path], "shape"):
+            array = find_member(self._group, path)
+            if not isinstance(array, zarr.Array):
                 raise StoreError(
                     f"The tileset {self.store} is damaged: it has no {path}.",
                     "Build it again with resume=False.",
                 )
+            self._arrays[path] = array, read_present(self._group, array)
         return self._arrays[path]
 
     def _fitting(self, volumes: Mapping[str, xr.DataArray]) -> dict[str, xr.DataArray]:
