@@ -14,6 +14,7 @@ import typer
 from s5engine.address import place_of
 from s5engine.budget import share_arena
 from s5engine.cli_arguments import address_of, box_of, cutting, numbers, prediction
+from s5engine.cli_check import check
 from s5engine.cli_options import (
     Backend,
     Budget,
@@ -269,6 +270,7 @@ def infer(
     now("s5", "view", out, volume)
 
 
+app.command()(check)
 app.command()(train)
 app.command()(tiles)
 

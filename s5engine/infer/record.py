@@ -16,6 +16,9 @@ _PACKAGES = ("s5engine", "torch", "numpy", "dask", "zarr", "xarray", "imagecodec
              "opencv-python-headless")  # fmt: skip
 
 RECORD_NAME = "run.json"
+#: The journal of a run, and its stores.
+JOURNAL = "progress.jsonl"
+STORES = ("tiles.zarr", "ink.zarr")
 
 
 def versions() -> dict[str, str]:

@@ -24,7 +24,14 @@ from s5engine.errors import S5Error, StoreError
 from s5engine.foreign import brief
 from s5engine.infer.fit import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
-from s5engine.infer.record import RECORD_NAME, read_record, versions, write_record
+from s5engine.infer.record import (
+    JOURNAL,
+    RECORD_NAME,
+    STORES,
+    read_record,
+    versions,
+    write_record,
+)
 from s5engine.infer.settings import FORMATS, check_ink, settings_of
 from s5engine.infer.stored import BLOCK, open_stored
 from s5engine.infer.surgery import recover_tiles
@@ -41,8 +48,7 @@ from s5engine.store.pyramid import write_levels
 if TYPE_CHECKING:
     import xarray as xr
 
-_JOURNAL = "progress.jsonl"
-_FOLDERS = ("tiles.zarr", "ink.zarr", "npy_files", "visualizations")
+_FOLDERS = (*STORES, "npy_files", "visualizations")
 _FILES = (RECORD_NAME, "overview.png")
 
 
@@ -85,7 +91,7 @@ class Run:
     @property
     def blocks_done(self) -> dict[str, int]:
         """Blocks that the journal calls finished, of ``"predict"`` and of ``"blend"``."""
-        units = read_units(self.directory / _JOURNAL)
+        units = read_units(self.directory / JOURNAL)
         return {s: sum(u.startswith(f"{s} ") for u in units) for s in ("predict", "blend")}
 
     @property
@@ -214,21 +220,21 @@ def _begin_or_go_on(
 ) -> Run:
     """Write the run, or what is missing of it."""
     foreign = [name for name in (*_FOLDERS, *_FILES) if (folder / name).exists()]
-    if foreign and not (folder / _JOURNAL).exists():
+    if foreign and not (folder / JOURNAL).exists():
         raise StoreError(
             f"{folder} holds {', '.join(foreign)}, but not the journal of a run: they may be "
             "somebody's results.",
             "Choose another folder, or move them away.",
         )
     if resume and (folder / RECORD_NAME).exists():  # it may be for reading alone by now
-        found = read_finished(folder / _JOURNAL)
+        found = read_finished(folder / JOURNAL)
         if found is not None:
-            check_settings(found, as_json(settings), f"The work at {folder / _JOURNAL}")
-            for name in ("tiles.zarr", "ink.zarr"):
+            check_settings(found, as_json(settings), f"The work at {folder / JOURNAL}")
+            for name in STORES:
                 if (folder / name).exists():
                     check_present(folder / name)
             return _report(open_run(folder), progress)
-    with Journal.open(folder / _JOURNAL, settings, resume=resume) as journal:
+    with Journal.open(folder / JOURNAL, settings, resume=resume) as journal:
         if journal.is_complete and (folder / RECORD_NAME).exists():
             return _report(open_run(folder), progress)
         if not journal.units:
@@ -260,7 +266,7 @@ def _write(
             folder / "ink.zarr", budget=budget, held=held, least=levels_least(),
             progress=progress,
         )  # fmt: skip
-    for name in ("tiles.zarr", "ink.zarr"):
+    for name in STORES:
         if (folder / name).exists():
             note_all_present(folder / name)
     _write_products(folder, settings["formats"])

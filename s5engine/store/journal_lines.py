@@ -21,14 +21,7 @@ def read_units(path: Path) -> tuple[str, ...]:
     StoreError
         If the file cannot be read, or is not a journal.
     """
-    try:
-        lines = whole_lines(path, path.read_bytes())
-    except FileNotFoundError:
-        return ()
-    except OSError as error:
-        raise StoreError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    records = [parse(path, number, line) for number, line in enumerate(lines, start=1)]
-    return tuple(record["unit"] for record in records if "unit" in record)
+    return tuple(record["unit"] for record in _records(path) if "unit" in record)
 
 
 def read_finished(path: Path) -> dict[str, Any] | None:
@@ -41,15 +34,32 @@ def read_finished(path: Path) -> dict[str, Any] | None:
     StoreError
         If the file cannot be read, or is not a journal.
     """
+    records = _records(path)
+    done = any(record.get("complete") is True for record in records)
+    return header(path, records[0]) if done else None
+
+
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """Return the settings that a journal was begun with; None if there is no journal.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read, or is not a journal.
+    """
+    records = _records(path)
+    return header(path, records[0]) if records else None
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Return what the whole lines say; nothing if there is no file."""
     try:
         lines = whole_lines(path, path.read_bytes())
     except FileNotFoundError:
-        return None
+        return []
     except OSError as error:
         raise StoreError(f"The journal {path} cannot be read: {error.strerror}.") from error
-    records = [parse(path, number, line) for number, line in enumerate(lines, start=1)]
-    done = any(record.get("complete") is True for record in records)
-    return header(path, lines[0]) if done else None
+    return [parse(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
 def whole_lines(path: Path, raw: bytes) -> list[bytes]:
@@ -60,9 +70,8 @@ def whole_lines(path: Path, raw: bytes) -> list[bytes]:
     return raw.split(b"\n")[:-1]
 
 
-def header(path: Path, line: bytes) -> dict[str, Any]:
+def header(path: Path, told: dict[str, Any]) -> dict[str, Any]:
     """Return the settings in a journal's first line."""
-    told = parse(path, 1, line)
     settings = told.get("settings")
     if told.get("format") != FORMAT or not isinstance(settings, dict):
         raise not_a_journal(path)

@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -89,7 +89,9 @@ class Journal:
                     file.truncate(len(raw) - torn)
             journal = cls(path, file, wanted)
             if lines:
-                check_settings(header(path, lines[0]), wanted, f"The work at {path}")
+                check_settings(
+                    header(path, parse(path, 1, lines[0])), wanted, f"The work at {path}"
+                )
                 journal._replay(lines[1:])
             file.seek(0, os.SEEK_END)
         except BaseException:
@@ -187,6 +189,26 @@ def discard(path: Path) -> None:
         with contextlib.suppress(OSError):  # a finished store may be for reading alone by now
             end_attempts(path)
             path.unlink(missing_ok=True)
+
+
+def rewrite(path: Path, settings: Mapping[str, Any], units: Sequence[str]) -> None:
+    """Put a journal of just these units in the place of the one that is there, whole at once.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written.
+    """
+    records: list[dict[str, Any]] = [_first_line(settings), *({"unit": unit} for unit in units)]
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.writelines(json.dumps(record).encode() + b"\n" for record in records)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"The journal {path} cannot be written: {error.strerror}.") from error
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,4 +322,8 @@ def _write_line(file: BinaryIO, record: Mapping[str, Any]) -> None:
 
 def _restart(file: BinaryIO, settings: Mapping[str, Any]) -> None:
     file.truncate(0)
-    _write_line(file, {"format": FORMAT, "version": VERSION, "settings": dict(settings)})
+    _write_line(file, _first_line(settings))
+
+
+def _first_line(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"format": FORMAT, "version": VERSION, "settings": dict(settings)}

@@ -7,6 +7,7 @@ import pytest
 
 import s5engine as s5
 from s5engine.errors import BudgetError, StoreError
+from s5engine.store.check import check_store
 from s5engine.train import packed
 
 
@@ -106,3 +107,31 @@ def test_a_budget_too_small_is_refused_before_pixels_are_read(segment):
         segment.build(packed=True, budget="1 MiB")
     assert segment.source.read == []
     assert not (segment.folder / "tiles.zarr").exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rot_in_a_tileset_is_told(segment, packed):
+    store = segment.build(packed=packed).store
+    assert check_store(store, progress=False) == []
+    files = [p for p in sorted(store.rglob("*")) if p.is_file() and p.name.isdigit()]
+    assert len(files) > 6
+    for path in files:
+        whole = path.read_bytes()
+        for damaged in (whole[:-1], bytes([whole[0] ^ 4]) + whole[1:], None):
+            path.unlink()
+            if damaged is not None:
+                path.write_bytes(damaged)
+            assert [d.file for d in check_store(store, progress=False)] == [str(path)]
+            with pytest.raises(StoreError, match=path.parent.parent.name):
+                read_tiles(store, segment)
+        path.write_bytes(whole)
+    read_tiles(store, segment)
+    files[0].unlink()
+    with pytest.raises(StoreError, match="is gone"):
+        segment.build(packed=packed)
+
+
+def read_tiles(store, segment):
+    tileset = s5.open_tileset(store, segment.parts)
+    for i in range(len(tileset)):
+        tileset[i]
