@@ -59,6 +59,8 @@ def measure(
         ratios.append(
             ratio("write: zarr ÷ tensorstore", *(seconds(found) for found in written.values()))
         )
+        found = _checksums(store, folder, layers * side * side / 1e6, rounds)
+        cases, ratios = cases + found[0], ratios + found[1]
     return {
         "title": TITLE,
         "settings": {"layers": layers, "side": side, "windows": windows},
@@ -66,6 +68,27 @@ def measure(
         "ratios": ratios,
         "notes": ["The engine writes stores with code of its own, as part of an ingest."],
     }
+
+
+def _checksums(
+    store: str, folder: Path, megabytes: float, rounds: int
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return what the checksum of each chunk costs: shards with and without, in turns."""
+    cases, ratios = [], []
+    for step in ("write", "read"):
+        runs: dict[str, list[Measured]] = {"with": [], "without": []}
+        for number in range(rounds):
+            for way in by_turns([*runs], number):
+                copy = str(folder / f"{step}-{way}-{number}")
+                given = {"store": store, "copy": copy, "step": step, "checksums": way == "with"}
+                runs[way].append(run_case(f"{CASES}:shards", **given))
+        cases += [
+            case(f"{step} shards: {way} checksums", found, work=(megabytes, "MB of pixels"))
+            for way, found in runs.items()
+        ]
+        name = f"{step} shards: with ÷ without checksums"
+        ratios.append(ratio(name, *(seconds(found) for found in runs.values())))
+    return cases, ratios
 
 
 def _told(

@@ -89,6 +89,45 @@ def write(store: str, copy: str, how: str) -> Iterator[None]:
     return sum(path.stat().st_size for path in Path(copy).rglob("*") if path.is_file())
 
 
+def shards(store: str, copy: str, step: str, checksums: bool) -> Iterator[None]:
+    """Write or read all shards of a volume that is in memory; return the bytes of their files."""
+    import zarr
+    from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+
+    from s5engine.store.read_shards import ShardFiles
+
+    like = _zarr(store)
+    pixels = _tensorstore(store).read().result()
+    blosc = BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.noshuffle)
+    array = zarr.create_array(
+        copy, shape=like.shape, dtype=like.dtype, chunks=like.chunks, shards=like.shards,
+        fill_value=0, compressors=[blosc, Crc32cCodec()] if checksums else [blosc],
+    )  # fmt: skip
+    files = ShardFiles.of(array)
+    if files is None:
+        raise AssertionError("these are not shards of ours")
+    places = [
+        (y, x)
+        for y in range(0, like.shape[1], files.shard[1])
+        for x in range(0, like.shape[2], files.shard[2])
+    ]
+    boxes = [(slice(y, y + files.shard[1]), slice(x, x + files.shard[2])) for y, x in places]
+
+    def write() -> None:
+        for (y, x), (rows, columns) in zip(places, boxes, strict=True):
+            files.writer().write(y, x, pixels[:, rows, columns])
+
+    if step == "read":
+        write()
+    yield
+    if step == "write":
+        write()
+    else:
+        for rows, columns in boxes:
+            files.read(rows, columns)
+    return sum(path.stat().st_size for path in Path(copy).rglob("*") if path.is_file())
+
+
 def check_equal(store: str, copy: str) -> int:
     """Compare a copy with its store, pixel by pixel.
 
