@@ -56,7 +56,7 @@ def mixed() -> Iterator[Client]:
         WITH: {"cls": Nanny, "options": options | {"resources": {"GPU": 1}}},
         WITHOUT: {"cls": Nanny, "options": options},
     }
-    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard": False}
+    scheduler = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
     with (
         SpecCluster(workers=workers, scheduler={"cls": Scheduler, "options": scheduler}) as made,
         Client(made) as client,
