@@ -207,6 +207,11 @@ def _has_differences(tags: Tags, compression: Compression) -> bool:
     return True
 
 
+def _first(flags: npt.NDArray[np.bool_]) -> int | None:
+    """Return which of the pieces is the first with a fault; None if none has one."""
+    return int(np.argmax(flags)) if flags.any() else None
+
+
 def _check_places(
     grid: SegmentGrid, compression: Compression, itemsize: int, name: str, size: int
 ) -> None:
@@ -215,8 +220,7 @@ def _check_places(
     if (offsets < 0).any() or (sizes < 0).any() or (offsets > 2**62).any():
         raise SourceError(f"{name} is damaged: it has strips at impossible places.")
     beyond = sizes > size - offsets
-    if beyond.any():
-        bad = int(np.argmax(beyond))
+    if (bad := _first(beyond)) is not None:
         raise SourceError(
             f"{name} is cut off: {grid.name(bad)} ends at byte {int(offsets[bad] + sizes[bad])}, "
             f"the file has {size}.",
@@ -224,8 +228,7 @@ def _check_places(
         )
     # A piece was left out because it is empty only if it has neither a place nor a size.
     half = (offsets == 0) != (sizes == 0)
-    if half.any():
-        bad = int(np.argmax(half))
+    if (bad := _first(half)) is not None:
         raise SourceError(
             f"{name} is damaged: {grid.name(bad)} has the place {int(offsets[bad])} and the size "
             f"{int(sizes[bad])}.",
@@ -238,8 +241,7 @@ def _check_places(
     short = (sizes > 0) & ((sizes + 16) * _LARGEST_RATIO[compression] < needed)
     if compression == "none":
         short = (sizes > 0) & (sizes < needed)
-    if short.any():
-        bad = int(np.argmax(short))
+    if (bad := _first(short)) is not None:
         raise SourceError(
             f"{name} is damaged: {grid.name(bad)} is too short: {int(sizes[bad])} bytes "
             f"cannot hold {int(needed[bad])}.",

@@ -6,12 +6,11 @@ import asyncio
 import math
 import os
 import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zarr.abc.store import RangeByteRequest, Store, SuffixByteRequest
-from zarr.storage import WrapperStore
 
 from s5engine.address import shown
 from s5engine.errors import StoreError
@@ -26,7 +25,7 @@ from s5engine.store.chunk_keys import (
     sample,
 )
 from s5engine.store.present import Present, lost
-from s5engine.store.remote import PatientStore
+from s5engine.store.remote import OneWayStore, PatientStore
 
 if TYPE_CHECKING:
     import zarr
@@ -41,7 +40,7 @@ LONGEST_PAGE, MOST_PAGES = 20_000, 256
 AT_ONCE = 16
 
 
-class CarefulStore(WrapperStore[Store]):
+class CarefulStore(OneWayStore[Store]):
     """Takes nothing for a chunk that is none, and believes late that a chunk is not there.
 
     No folder, no empty file and no piece of a chunk passes. A server that says that a chunk is not
@@ -91,18 +90,6 @@ class CarefulStore(WrapperStore[Store]):
         if len(value) != asked:
             raise EOFError(f"{len(value)} bytes are there where {asked} should be")
         return value
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return several values, each as by `get`."""
-        return [await self.get(key, prototype, part) for key, part in key_ranges]
-
-    async def _get_many(
-        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
-    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
-        async for item in Store._get_many(self, requests):
-            yield item
 
     async def _ask_again(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None

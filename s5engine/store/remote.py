@@ -30,9 +30,26 @@ POLICY = RetryPolicy()
 
 
 T = TypeVar("T")
+Wrapped = TypeVar("Wrapped", bound=Store)
 
 
-class PatientStore(WrapperStore[FsspecStore]):
+class OneWayStore(WrapperStore[Wrapped]):
+    """A store around another one, whose `get` is the only way to a value."""
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return several values, each as by `get`."""
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        async for item in Store._get_many(self, requests):
+            yield item
+
+
+class PatientStore(OneWayStore[FsspecStore]):
     """Repeats what fails in passing, as `RetryPolicy` says; checks the length of what comes.
 
     Parameters
@@ -140,18 +157,6 @@ class PatientStore(WrapperStore[FsspecStore]):
                     # Not from it: its text holds the address that was asked for, query and all.
                     raise self._given_up(key, error, failures) from None
                 await asyncio.sleep(max(wait, self._policy.pause(failures)))
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return several values, each as by `get`."""
-        return [await self.get(key, prototype, part) for key, part in key_ranges]
-
-    async def _get_many(
-        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
-    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
-        async for item in Store._get_many(self, requests):
-            yield item
 
     def _given_up(self, key: str, error: BaseException, failures: int) -> StoreError:
         tries = "once" if failures == 1 else f"{failures} times"

@@ -6,7 +6,6 @@ import gc
 import os
 import threading
 import time
-from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -17,22 +16,12 @@ from s5engine.phantom.faults import Fault
 from s5engine.phantom.layouts import Layout, encode_layer
 from s5engine.phantom.server import LayerServer
 from s5engine.source import RetryPolicy, list_layers, open_stack
+from support import deleted_files
 
 QUICK = RetryPolicy(attempts=4, delay=0.001, timeout=0.5)
 ONCE = RetryPolicy(attempts=1, delay=0.001, timeout=20)
 VOLUME = np.random.default_rng(7).integers(0, 200, (3, 200, 900)).astype(np.uint8)
 FILES = {f"s/layers/{i:02d}.tif": encode_layer(VOLUME[i], "rows-lzw") for i in range(3)}
-
-
-def temporary_files():
-    """How many files without a name this process holds open (pytest has some of its own)."""
-    links = []
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(str(entry.readlink()))
-        except OSError:  # the descriptor of this very listing
-            continue
-    return sum(link.endswith(" (deleted)") for link in links)
 
 
 @pytest.fixture
@@ -83,10 +72,10 @@ LASTING = [
 @pytest.mark.parametrize(("pattern", "fault", "kind", "said"), LASTING)
 def test_failures_that_last_are_said_when_the_stack_is_opened(server, pattern, fault, kind, said):
     server.faults.add(Fault(pattern, **fault))
-    before = temporary_files()
+    before = deleted_files()
     with pytest.raises(kind, match=said):
         open_stack(server.url("s/layers"), retry=QUICK)
-    assert temporary_files() == before
+    assert deleted_files() == before
 
 
 @pytest.mark.parametrize(("pattern", "fault", "kind", "said"), LASTING[:9])
@@ -135,15 +124,15 @@ def test_a_local_file_that_changes_is_noticed(tmp_path):
 
 
 def test_without_ranges_layers_are_copied_to_disk_once_and_removed(capfd):
-    before = temporary_files()
+    before = deleted_files()
     with LayerServer(FILES, ranges=False) as server:
         with open_stack(server.url("s/"), retry=QUICK) as stack:
-            assert temporary_files() == before + 3
+            assert deleted_files() == before + 3
             server.reset_log()
             np.testing.assert_array_equal(stack.read(), VOLUME)
             np.testing.assert_array_equal(stack.read((3, 9, 0, 900)), VOLUME[:, 3:9])
             assert server.requests == []
-        assert temporary_files() == before
+        assert deleted_files() == before
     assert capfd.readouterr().err.count("whole files only") == 1
 
 
@@ -159,13 +148,13 @@ def test_a_copy_that_is_cut_off_is_fetched_again():
 def test_a_full_disk_is_said_before_the_copy(monkeypatch):
     usage = type("Usage", (), {"free": 10})
     monkeypatch.setattr("s5engine.source.disk.shutil.disk_usage", lambda path: usage)
-    before = temporary_files()
+    before = deleted_files()
     with (
         LayerServer(FILES, ranges=False) as server,
         pytest.raises(SourceError, match=r"needs .* which has 10 B free.*TMPDIR"),
     ):
         open_stack(server.url("s/"), retry=QUICK)
-    assert temporary_files() == before
+    assert deleted_files() == before
 
 
 def test_credentials_are_sent_but_never_printed(server):

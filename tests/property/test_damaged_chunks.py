@@ -64,6 +64,15 @@ class Damage:
         )
 
 
+def published(store: Path, server: LayerServer) -> str:
+    """Serve the files of a store; return its address."""
+    root = f"{store.parent.name}/{store.name}"
+    for file in store.rglob("*"):
+        if file.is_file():
+            server.replace(f"{root}/{file.relative_to(store)}", file.read_bytes())
+    return server.url(root)
+
+
 DAMAGES = st.one_of(
     st.floats(0, 0.999).map(lambda share: Damage("cut", share)),
     st.sampled_from([Damage(what) for what in ("html", "far", "endless", "back")]),
@@ -123,13 +132,7 @@ def test_a_damaged_chunk_is_named(
         )
         spoilt = files[which % len(files)]
         spoilt.write_bytes(damage.spoil(spoilt.read_bytes(), kind[1]))
-        place: Any = path
-        if over_http:
-            root = f"{Path(made).name}/v.zarr"
-            for file in path.rglob("*"):
-                if file.is_file():
-                    server.replace(f"{root}/{file.relative_to(path)}", file.read_bytes())
-            place = server.url(root)
+        place: Any = published(path, server) if over_http else path
         told = ""
         try:
             read = s5.open_volume(place).values
@@ -260,13 +263,7 @@ def test_chunks_with_other_names_are_not_zeros(
             if number < keep:
                 (path / key).parent.mkdir(parents=True, exist_ok=True)
                 (path / key).write_bytes(kept)
-        place: Any = path
-        if over_http:
-            root = f"{Path(made).name}/v.zarr"
-            for file in path.rglob("*"):
-                if file.is_file():
-                    server.replace(f"{root}/{file.relative_to(path)}", file.read_bytes())
-            place = server.url(root)
+        place: Any = published(path, server) if over_http else path
         if right and keep:
             read = s5.open_volume(place).values
             assert ((read == data) | (read == 0)).all()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,6 +23,7 @@ from s5engine.source.deadline import ask_filesystem, within
 from s5engine.source.http import HttpClient
 from s5engine.source.retry import Halt
 from s5engine.store import remote
+from support import deleted_files
 
 IMPATIENT = RetryPolicy(attempts=1, delay=0.001, timeout=0.04)
 PIXELS = np.random.default_rng(3).integers(1, 200, (60, 400)).astype(np.uint8)
@@ -269,17 +269,6 @@ def test_a_file_without_an_end_leaves_room_on_the_disk(
     with pytest.raises(SourceError, match=r"0\.tif: copying it fills .*TMPDIR"):
         open_stack(server.url + "/s/")
     assert deleted_files() == before
-
-
-def deleted_files() -> int:
-    """Return how many files without a name this process holds open."""
-    links = []
-    for entry in Path("/proc/self/fd").iterdir():
-        try:
-            links.append(str(entry.readlink()))
-        except OSError:  # the descriptor of this very listing
-            continue
-    return sum(link.endswith(" (deleted)") for link in links)
 
 
 def test_a_disk_that_is_full_all_the_same_is_one_clear_error(
