@@ -33,6 +33,8 @@ class ViewSettings:
     colour : str
         One of `COLOURS`.
     flip, invert : bool
+    brightness, contrast : float
+        Of the surface as it is shown, -1…1 and 0.1…10.
     layer : int or None
         Of the surface; None is the middle one.
     mask, label, ignore : bool
@@ -49,6 +51,8 @@ class ViewSettings:
     colour: str = "amber"
     flip: bool = False
     invert: bool = False
+    brightness: float = 0.0
+    contrast: float = 1.0
     layer: int | None = None
     mask: bool = False
     label: bool = False
@@ -58,7 +62,8 @@ class ViewSettings:
     zoom: float | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (("boost", 1, 10), ("opacity", 0, 1), ("zoom", 1e-6, 1e3)):
+        for name, low, high in (("boost", 1, 10), ("opacity", 0, 1), ("zoom", 1e-6, 1e3),
+                                ("brightness", -1, 1), ("contrast", 0.1, 10)):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InvalidArgumentError(f"{name} is between {low:g} and {high:g}, not {value}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +35,23 @@ def colour_map(name: str) -> npt.NDArray[np.uint8]:
     words = getattr(bokeh.palettes, f"{name.capitalize()}256")
     rgb = [[int(word[i : i + 2], 16) for i in (1, 3, 5)] for word in words]
     return np.concatenate([np.array(rgb, np.uint8), np.full((256, 1), 255, np.uint8)], axis=1)
+
+
+def relight(gray: npt.NDArray[np.uint8], brightness: float, contrast: float) -> Any:
+    """Return gray values as the page shows them.
+
+    Parameters
+    ----------
+    gray : (y, x) ndarray of uint8
+    brightness : float
+        Added, as a share of half the range.
+    contrast : float
+        Multiplies first, around the middle of the range.
+    """
+    half = 128 / contrast
+    low = 128 - half * (1 + brightness)
+    steps = np.floor((np.arange(256) - low) * (128 / half))
+    return np.clip(steps, 0, 255).astype(np.uint8)[gray]
 
 
 def as_words(colours: npt.NDArray[np.uint8]) -> list[str]:

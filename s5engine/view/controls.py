@@ -28,6 +28,8 @@ class Controls:
         from bokeh.models import InlineStyleSheet
         from bokeh.models.widgets import Div
 
+        #: Everything that takes input.
+        self.widgets: list[Any] = []
         self._sheet = InlineStyleSheet(css=style.WIDGETS)
         self.readout = self._text(Div, "readout", "", style.READOUT, sizing_mode="stretch_width",
                                   height=26, margin=0)  # fmt: skip
@@ -48,7 +50,9 @@ class Controls:
 
     def _make(self, kind: Any, name: str, **told: Any) -> Any:
         sized = {"width": _WIDE, "margin": (3, 0, 3, 0)} | told
-        return kind(name=name, stylesheets=[self._sheet], **sized)
+        made = kind(name=name, stylesheets=[self._sheet], **sized)
+        self.widgets.append(made)
+        return made
 
     def _ink_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
         from bokeh.models.widgets import Checkbox, Select, Slider
@@ -77,6 +81,10 @@ class Controls:
         end = max(layers) if len(layers) > 1 else min(layers) + 1
         self.layer = self._make(Slider, "layer", title="Layer", start=min(layers), end=end,
                                 step=1, value=layer)  # fmt: skip
+        self.brightness = self._make(Slider, "brightness", title="Brightness", start=-1, end=1,
+                                     step=0.05, value=settings.brightness)  # fmt: skip
+        self.contrast = self._make(Slider, "contrast", title="Contrast", start=0.1, end=10,
+                                   step=0.1, value=settings.contrast)  # fmt: skip
 
     def _other_widgets(self, settings: ViewSettings) -> None:
         from bokeh.models.widgets import Button, Checkbox
@@ -90,6 +98,7 @@ class Controls:
         half = _WIDE // 2 - 3
         self.whole = self._make(Button, "whole", label="Whole", width=half)
         self.full = self._make(Button, "full", label="1 : 1", width=half)
+        self.keys = self._make(Button, "keys", label="Keys (?)")
         self.save_screen = self._make(Button, "save_screen", label="As on screen", width=half)
         self.save_full = self._make(Button, "save_full", label="Full resolution", width=half)
 
@@ -148,12 +157,14 @@ class Controls:
             found += [heading("Surface")]
             found += [self.opacity] if exhibit.choices else []
             found += [self.layer] if len(exhibit.layers) > 1 else []
+            found += [self.brightness, self.contrast]
         if exhibit.labels is not None:
             found += [heading("Overlays"), row(*self.overlays.values(), spacing=6), heading("Draw"),
                       self.mode, self.hint, row(self.kind, self.erase, spacing=6), self.radius,
                       row(self.undo, self.redo, spacing=6),
                       row(self.save_drawing, self.discard, spacing=6)]  # fmt: skip
-        found += [heading("View"), row(self.whole, self.full, spacing=6), heading("Save a picture"),
+        found += [heading("View"), row(self.whole, self.full, spacing=6), self.keys,
+                  heading("Save a picture"),
                   row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
         return column(
             *found, width=style.COLUMN, sizing_mode="stretch_height",

@@ -2,10 +2,20 @@
 // slider, a button or a list that has a use for it.
 Object.assign(window.s5, {
   startKeys() {
+    const list = document.getElementById("keys");
+    list.querySelector("button").addEventListener("click", () => list.close());
     document.addEventListener("keydown", (event) => {
       if (event.defaultPrevented || !this.isFree(event)) return;
-      if (this.drawingKey(event)) event.preventDefault();
+      if (event.key === "?") this.listKeys();
+      else if (list.open || !(this.drawingKey(event) || this.viewKey(event))) return;
+      event.preventDefault();
     });
+  },
+
+  listKeys() {
+    const list = document.getElementById("keys");
+    if (list.open) list.close();
+    else list.showModal();
   },
 
   isFree(event) {
@@ -36,5 +46,26 @@ Object.assign(window.s5, {
     else if (key === "backspace") this.takeBack();
     else return false;
     return true;
+  },
+
+  // Return whether a key was for the view.
+  viewKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return false;
+    const { flip, layer, has_layers } = this.models, { x, y, zoom } = this.view;
+    const [across, down] = this.size.map((side) => side / zoom / 8);
+    const right = flip.active ? -across : across;
+    const zoomed = (times) => this.show(x, y, Math.min(1e3, Math.max(1e-6, zoom * times)));
+    const changed = (by) => {
+      if (has_layers) layer.value = Math.min(layer.end, Math.max(layer.start, layer.value + by));
+    };
+    const does = {
+      ArrowLeft: () => this.show(x - right, y, zoom), ArrowRight: () => this.show(x + right, y, zoom),
+      ArrowUp: () => this.show(x, y - down, zoom), ArrowDown: () => this.show(x, y + down, zoom),
+      "+": () => zoomed(1.25), "=": () => zoomed(1.25), "-": () => zoomed(0.8), "−": () => zoomed(0.8),
+      "[": () => changed(-1), "]": () => changed(1),
+      f: () => { flip.active = !flip.active; },
+    }[event.key];
+    if (does) does();
+    return does != null;
   },
 });

@@ -31,6 +31,7 @@ window.s5 = {
     models.all_mappers.forEach(quicken);
     this.startDrawing();
     this.startKeys();
+    this.startNames();
     this.look();
     this.resize();
     setInterval(() => this.resize(), 200); // side bars and windows change size without an event
@@ -123,6 +124,11 @@ window.s5 = {
       mapper.palette = m.invert.active ? [...palette].reverse() : palette;
       mapper.high = 255 / m.boost.value;
     }
+    // Gray values are multiplied by the contrast around the middle one, then made brighter; both as
+    // the address says them.
+    const half = 128 / +m.contrast.value.toFixed(2), by = +m.brightness.value.toFixed(2);
+    for (const mapper of m.surfaces)
+      mapper.setv({ low: 128 - half * (1 + by), high: 128 + half * (1 - by) });
     for (const [glyph, over] of m.inks) glyph.global_alpha = over ? m.opacity.value : 1;
     for (const [kind, renderer] of m.overlays) renderer.visible = m[kind].active;
     if (this.size && (m.x_range.start > m.x_range.end) !== m.flip.active)
@@ -136,6 +142,7 @@ window.s5 = {
     const words = {
       show: m.show.value, boost: +m.boost.value.toFixed(2), opacity: +m.opacity.value.toFixed(2),
       colour: m.colour.value, flip: flag(m.flip), invert: flag(m.invert), layer: m.layer.value,
+      brightness: +m.brightness.value.toFixed(2), contrast: +m.contrast.value.toFixed(2),
       mask: flag(m.mask), label: flag(m.label), ignore: flag(m.ignore),
     };
     if (!m.has_layers) delete words.layer;

@@ -96,9 +96,11 @@ class Page:
     def _lay_out(self, settings: ViewSettings) -> None:
         """Put everything on the page, and tell what happens when something is touched."""
         from bokeh.layouts import column, row
+        from bokeh.models import InlineStyleSheet
 
-        figures = [plot.figure for plot in self.plots]
-        pictures = row(*figures, sizing_mode="stretch_both", spacing=2)
+        panels = [plot.named() if len(self.plots) > 1 else plot.figure for plot in self.plots]
+        pictures = row(*panels, sizing_mode="stretch_both", spacing=2,
+                       stylesheets=[InlineStyleSheet(css=style.PANELS)])  # fmt: skip
         stage = column(pictures, self.controls.readout, sizing_mode="stretch_both")
         self.doc.template = style.template()  # type: ignore[assignment]  # bokeh takes it
         self.doc.title = f"{self.exhibit.segment} · s5 view"
@@ -234,7 +236,8 @@ class Page:
         return ViewSettings(
             show=controls.choice, boost=controls.boost.value, opacity=controls.opacity.value,
             colour=controls.colour.value, flip=controls.flip.active,
-            invert=controls.invert.active,
+            invert=controls.invert.active, brightness=round(controls.brightness.value, 2),
+            contrast=round(controls.contrast.value, 2),
             layer=controls.shown_layer if self.exhibit.layers else None,
             x=None if seen is None else (seen.x0 + seen.x1) / 2,
             y=None if seen is None else (seen.y0 + seen.y1) / 2,

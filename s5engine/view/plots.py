@@ -64,6 +64,18 @@ class Plot:
         self.sources[name], self.mappers[name] = source, mapper
         self.glyphs[name], self.renderers[name] = renderer.glyph, renderer
 
+    def named(self) -> Any:
+        """Return the figure with the panel's name over it."""
+        from bokeh.layouts import column
+        from bokeh.models import InlineStyleSheet
+        from bokeh.models.widgets import Div
+
+        # What a folder is called is text.
+        caption = Div(text=self.panel.title, render_as_text=True, disable_math=True,
+                      styles={"position": "absolute", "top": "8px", "left": "8px"},
+                      stylesheets=[InlineStyleSheet(css=style.CAPTION)])  # fmt: skip
+        return column(caption, self.figure, sizing_mode="stretch_both")
+
     def put(self, name: str, wanted: Wanted, pixels: Gray) -> None:
         """Show pixels."""
         y0, y1, x0, x1 = wanted.extent

@@ -16,7 +16,7 @@ from s5engine.geometry import Box
 from s5engine.paths import path_name
 from s5engine.store.png import write_gray_png
 from s5engine.view.address import ViewSettings
-from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, colour_map
+from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, colour_map, relight
 from s5engine.view.composite import composite, to_gray, window_scales
 from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.levels import Pixels
@@ -171,7 +171,7 @@ def colours_of(
     if panel.surface is not None:
         layer = settings.layer if settings.layer is not None else middle(exhibit.layers)
         gray = _gray_of(panel.surface, box, reduction, shape, str(layer))
-        seen += gray[..., None]
+        seen += relight(gray, settings.brightness, settings.contrast)[..., None]
     if panel.ink is not None:
         gray = _gray_of(panel.ink, box, reduction, shape, settings.show)
         boosted = np.minimum(gray * np.float32(settings.boost), 255).astype(np.uint8)

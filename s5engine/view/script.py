@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from s5engine.view.plots import Plot
 
 #: Controls that the script reads or sets.
-_WIDGETS = ("show", "boost", "opacity", "colour", "flip", "invert", "layer", "mode", "radius",
-            "readout", "hint")  # fmt: skip
+_WIDGETS = ("show", "boost", "opacity", "colour", "flip", "invert", "layer", "brightness",
+            "contrast", "mode", "radius", "readout", "hint", "note")  # fmt: skip
 
 
 def wire(page: Page, settings: ViewSettings) -> None:
@@ -55,11 +55,14 @@ def _view_models(page: Page, settings: ViewSettings) -> dict[str, Any]:
         **{name: getattr(controls, name) for name in _WIDGETS},
         **controls.overlays,
         "figures": [plot.figure for plot in plots],
+        "titles": [plot.panel.title for plot in plots],
+        "widgets": controls.widgets,
         "pans": [plot.pan for plot in plots],
         "x_range": page.x_range, "y_range": page.y_range, "screen": page.screen,
         "box": {"x0": box.x0 - 0.5, "x1": box.x1 - 0.5, "y0": box.y0 - 0.5, "y1": box.y1 - 0.5},
         "palettes": {name: as_words(colour_map(name)) for name in COLOURS},
         "mappers": [plot.mappers["ink"] for plot in plots if "ink" in plot.mappers],
+        "surfaces": [plot.mappers["surface"] for plot in plots if "surface" in plot.mappers],
         "all_mappers": [mapper for plot in plots for mapper in plot.mappers.values()],
         "inks": [[plot.glyphs["ink"], plot.panel.surface is not None]
                  for plot in plots if "ink" in plot.glyphs],
@@ -104,7 +107,7 @@ def _answer_controls(page: Page) -> None:
         axis.js_on_change("start", _script("ranges()"))
         axis.js_on_change("end", _script("ranges()"))
     for widget in (controls.boost, controls.opacity, controls.colour, controls.show,
-                   controls.layer):  # fmt: skip
+                   controls.layer, controls.brightness, controls.contrast):  # fmt: skip
         widget.js_on_change("value", _script("look()"))
     for widget in (controls.flip, controls.invert, *controls.overlays.values()):
         widget.js_on_change("active", _script("look()"))
@@ -112,5 +115,6 @@ def _answer_controls(page: Page) -> None:
     controls.mode.js_on_change("active", _script("mode()"))
     controls.radius.js_on_change("value", _script("widths()"))
     controls.discard.js_on_click(_script("lift()"))
+    controls.keys.js_on_click(_script("listKeys()"))
     controls.whole.js_on_click(_script("whole()"))
     controls.full.js_on_click(_script("show(s5.view.x, s5.view.y, 1)"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.resources import files
 
+from s5engine.view.keys import keys_list
+
 BACKGROUND, PANEL, LINE, WORDS, QUIET = "#101113", "#17191c", "#2a2d32", "#d6d8dc", "#878c95"
 ACCENT = "#e0a44a"
 
@@ -16,11 +18,17 @@ html, body {{ margin: 0; height: 100%; background: {BACKGROUND}; color: {WORDS};
 body > div {{ height: 100vh; }}
 #unreached {{ position: fixed; inset: 0; max-width: 34em; margin: auto; height: fit-content;
   visibility: hidden; animation: late 0s 5s forwards; }}
+#keys {{ background: {PANEL}; color: {WORDS}; border: 1px solid {LINE}; border-radius: 8px;
+  font-size: 13px; padding: 14px 22px; }}
+#keys::backdrop {{ background: #0008; }}
+#keys h2 {{ font-size: 15px; margin: 0 0 8px; }}
+#keys th {{ text-align: left; padding: 3px 22px 3px 0; color: {ACCENT}; white-space: nowrap; }}
+#keys button {{ margin-top: 10px; }}
 @keyframes late {{ to {{ visibility: visible; }} }}
 """
 
 #: The page's own scripts: the first makes what the others add to.
-_SCRIPTS = ("page.js", "draw.js", "keys.js")
+_SCRIPTS = ("page.js", "draw.js", "keys.js", "names.js")
 
 #: What a page shows that has no connection to its server after five seconds.
 _UNREACHED = (
@@ -54,6 +62,8 @@ label, .bk-slider-title, .bk-input-group > label {{ color: {QUIET}; font-size: 1
   right: -7px !important; border-radius: 50% !important; box-shadow: none !important;
   cursor: pointer !important; }}
 .noUi-handle::before, .noUi-handle::after {{ display: none; }}
+label.box {{ display: contents; color: inherit; font-size: inherit; }}
+label.box, label.box * {{ cursor: pointer; }}
 input[type=checkbox] {{ accent-color: {ACCENT}; color-scheme: dark; margin-left: 0; }}
 .bk-disabled, :host(.bk-disabled) {{ opacity: 0.4; }}
 """
@@ -76,6 +86,15 @@ READOUT = f"""
   background: {PANEL}; padding: 5px 12px; white-space: pre; overflow: hidden;
   box-sizing: border-box; }}
 """
+#: The name of a panel, over its picture.
+CAPTION = f"""
+:host {{ color: {WORDS}; font: 600 12px system-ui, "DejaVu Sans", sans-serif; z-index: 1;
+  background: {PANEL}; border-radius: 4px; padding: 2px 8px; pointer-events: none; }}
+"""
+#: Panels lie side by side where there is room, else one above the other.
+PANELS = """
+@media (max-width: 999px) { :host { flex-direction: column !important; } }
+"""
 SIDE = f"""
 :host {{ background: {PANEL}; border-right: 1px solid {LINE}; padding: 16px 14px 12px;
   box-sizing: border-box; overflow-y: auto; overflow-x: hidden; }}
@@ -87,9 +106,11 @@ def template() -> str:
     folder = files("s5engine.view")
     script = "".join(folder.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
     return (
-        "{% block postamble %}\n"
+        '{% block preamble %}<meta name="viewport" content="width=device-width, initial-scale=1">'
+        "{% endblock %}{% block postamble %}\n"
         '<link rel="icon" href="data:,">\n'
         f"<style>{{% raw %}}{_PAGE}{{% endraw %}}</style>\n"
         f"<script>{{% raw %}}{script}{{% endraw %}}</script>\n{{% endblock %}}\n"
-        f'{{% block contents %}}<p id="unreached">{_UNREACHED}</p>{{{{ super() }}}}{{% endblock %}}'
+        f'{{% block contents %}}<p id="unreached">{_UNREACHED}</p>{keys_list()}{{{{ super() }}}}'
+        "{% endblock %}"
     )

@@ -65,6 +65,10 @@ CONTROLS = {
        for words in ("Flip", "Invert", "Mask", "Label", "Ignore")},
     "layer": [lambda tab: tab.slide("Layer", "ArrowRight", 4),
               lambda tab: tab.slide("Layer", "ArrowLeft", 4)],
+    "brightness": [lambda tab: tab.slide("Brightness", "ArrowLeft", 4),
+                   lambda tab: tab.slide("Brightness", "ArrowRight", 4)],
+    "contrast": [lambda tab: tab.slide("Contrast", "ArrowRight", 9),
+                 lambda tab: tab.slide("Contrast", "ArrowLeft", 9)],
     **{words: [lambda tab, words=words: tab.press(words), lambda tab: tab.move(**START)]
        for words in ("Whole", "1 : 1")},
 }  # fmt: skip
