@@ -33,7 +33,7 @@ class Controls:
         self._sheet = InlineStyleSheet(css=style.WIDGETS)
         self.readout = self._text(Div, "readout", "", style.READOUT, sizing_mode="stretch_width",
                                   height=26, margin=0)  # fmt: skip
-        self.note = self._text(Div, "note", message, style.NOTE, width=_WIDE)
+        self.note = self._text(Div, "note", message, style.SAID, width=_WIDE)
         self._ink_widgets(exhibit, settings)
         self._surface_widgets(exhibit, settings)
         self._other_widgets(settings)
@@ -96,9 +96,9 @@ class Controls:
             for kind in ("mask", "label", "ignore")
         }  # fmt: skip
         half = _WIDE // 2 - 3
-        self.whole = self._make(Button, "whole", label="Whole", width=half)
-        self.full = self._make(Button, "full", label="1 : 1", width=half)
-        self.keys = self._make(Button, "keys", label="Keys (?)")
+        self.whole = self._make(Button, "whole", label="Whole", width=third)
+        self.full = self._make(Button, "full", label="1 : 1", width=third)
+        self.keys = self._make(Button, "keys", label="Keys (?)", width=third)
         self.save_screen = self._make(Button, "save_screen", label="As on screen", width=half)
         self.save_full = self._make(Button, "save_full", label="Full resolution", width=half)
 
@@ -163,7 +163,7 @@ class Controls:
                       self.mode, self.hint, row(self.kind, self.erase, spacing=6), self.radius,
                       row(self.undo, self.redo, spacing=6),
                       row(self.save_drawing, self.discard, spacing=6)]  # fmt: skip
-        found += [heading("View"), row(self.whole, self.full, spacing=6), self.keys,
+        found += [heading("View"), row(self.whole, self.full, self.keys, spacing=6),
                   heading("Save a picture"),
                   row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
         return column(

@@ -81,6 +81,11 @@ NOTE = f"""
 :host {{ color: {QUIET}; font: 11.5px/1.45 system-ui, "DejaVu Sans", sans-serif;
   overflow-wrap: anywhere; }}
 """
+#: What the page says last stays in sight, however far the controls are scrolled.
+SAID = f"""{NOTE}
+:host {{ position: sticky !important; bottom: -12px; z-index: 1; background: {PANEL};
+  padding-bottom: 12px; flex-shrink: 0; }}
+"""
 READOUT = f"""
 :host {{ color: {QUIET}; font: 12px "DejaVu Sans Mono", ui-monospace, monospace;
   background: {PANEL}; padding: 5px 12px; white-space: pre; overflow: hidden;

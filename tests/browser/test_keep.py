@@ -259,3 +259,15 @@ def test_two_tabs_draw_on_the_same_drawing(place, tab: Tab) -> None:
     assert len(place.drawn()) == 2
     assert sorted(place.labels.iterdir()) == [place.draft]
     assert other.errors == []
+
+
+def test_what_is_said_is_in_sight(place, tab: Tab) -> None:
+    place.draft.write_text("{")
+    tab.page.set_viewport_size({"width": 1200, "height": 500})
+    tab.page.goto(place.serve())
+    said = tab.page.get_by_role("status")
+    tab.page.wait_for_function("window.s5 && s5.models && s5.sharp > 0")
+    place_of_it = said.bounding_box()
+    assert said.get_by_text("damaged").is_visible()
+    assert place_of_it["height"] > 20
+    assert place_of_it["y"] + place_of_it["height"] <= 500
