@@ -163,7 +163,7 @@ class Controls:
                       self.mode, self.hint, row(self.kind, self.erase, spacing=6), self.radius,
                       row(self.undo, self.redo, spacing=6),
                       row(self.save_drawing, self.discard, spacing=6)]  # fmt: skip
-        found += [heading("View"), row(self.whole, self.full, self.keys, spacing=6),
+        found += [heading("View"), row(self.whole, self.full, self.keys, spacing=3),
                   heading("Save a picture"),
                   row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
         return column(
