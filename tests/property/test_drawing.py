@@ -37,6 +37,8 @@ BOW_TIE: dict[str, Any] = {
     "kind": "label", "shape": "polygon", "erase": False, "radius": 1.0,
     "points": [(20, 20), (140, 100), (140, 20), (20, 100)],
 }  # fmt: skip
+#: A brush that goes along outside of the segment, and reaches into it.
+BEYOND = BOW_TIE | {"shape": "stroke", "radius": 5.0, "points": [(36, 40), (36, 80)]}
 MANY = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -60,6 +62,10 @@ def add(sketch: Sketch, drawn: dict[str, Any]) -> bool:
     return True
 
 
+def is_shape(drawn: dict[str, Any]) -> bool:
+    return drawn["shape"] == "stroke" or len(drawn["points"]) >= 3
+
+
 def uncut(drawn: dict[str, Any], by: float) -> Shape:
     """Return a shape as it was drawn, moved and widened by next to nothing."""
     points = [(x + by, y - 1.3 * by) for x, y in drawn["points"]]
@@ -72,27 +78,29 @@ def uncut(drawn: dict[str, Any], by: float) -> Shape:
 @example([BOW_TIE])
 @example([BOW_TIE | {"shape": "stroke", "radius": 5.0}])
 @example([BOW_TIE | {"points": [(60, 60)] * 4}])
+@example([BEYOND])
+@example([BEYOND | {"points": [(0, 60), (300, 60)]}])
 @MANY
 def test_labels_are_what_was_drawn_inside_the_segment(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[dict[str, Any]]
 ) -> None:
     sketch = sketch_in(tmp_path_factory.mktemp("s"))
-    taken = [d for d in drawn if add(sketch, d)]
+    for shape in drawn:
+        add(sketch, shape)
     for _, shape in sketch.shapes:
         reach = shape.radius if isinstance(shape, Stroke) else 0
         xs, ys = zip(*shape.points, strict=True)
         assert BOX.x0 - 0.5 - reach <= min(xs) <= max(xs) <= BOX.x1 - 0.5 + reach
         assert BOX.y0 - 0.5 - reach <= min(ys) <= max(ys) <= BOX.y1 - 0.5 + reach
         assert cut(shape, BOX) == [shape]
-    written = sketch.save((0, 0)) if sketch.shapes else []
-    assert {p.stem for p in written} == {d["kind"] for d in taken}
-    for path in written:
+    written = {p.stem: s5.read_mask(p) for p in sketch.save((0, 0))} if sketch.shapes else {}
+    for kind in ("label", "ignore"):
         pictures = np.zeros((3, BOX.height, BOX.width), bool)
         for picture, by in zip(pictures, (-1e-3, 0, 1e-3), strict=True):
-            paint(picture, BOX.y0, BOX.x0,
-                  [uncut(d, by) for d in taken if d["kind"] == path.stem])  # fmt: skip
+            whole = [uncut(d, by) for d in drawn if d["kind"] == kind and is_shape(d)]
+            paint(picture, BOX.y0, BOX.x0, whole)
         sure = (pictures == pictures[0]).all(axis=0)
-        label = s5.read_mask(path)
+        label = written.get(kind, np.zeros(BOX.shape, bool))  # what was refused covers nothing
         assert label.shape == BOX.shape
         np.testing.assert_array_equal(label[sure], pictures[1][sure])
 
@@ -127,12 +135,13 @@ def test_undo_then_redo_is_identity(
         sketch.discard()
         states.append(())
     steps = min(count, len(states) - 1)
-    for state in states[::-1][1 : steps + 1]:
-        sketch.undo()
-        assert sketch.shapes == state
-    for state in states[len(states) - steps :]:
-        sketch.redo()
-        assert sketch.shapes == state
+    for _ in range(2):
+        for state in states[::-1][1 : steps + 1]:
+            sketch.undo()
+            assert sketch.shapes == state
+        for state in states[len(states) - steps :]:
+            sketch.redo()
+            assert sketch.shapes == state
     sketch.redo()  # there is no more
     assert sketch.shapes == states[-1]
 
@@ -231,6 +240,19 @@ def test_drawn_work_is_kept_whatever_happens_to_the_draft(
     for step in steps:
         person.do(step)
         person.check()
+
+
+@pytest.mark.parametrize("name", sorted(DAMAGES))
+@given(SHAPES, SHAPES)
+@settings(MANY, max_examples=10)
+def test_each_damage_is_named_and_kept(
+    tmp_path_factory: pytest.TempPathFactory, name: str, before: dict[str, Any], after: Any
+) -> None:
+    person = Person(tmp_path_factory.mktemp("s"))
+    for step in (BOW_TIE, before, ("damage", name), "reload", "reload", BOW_TIE, after, "reload"):
+        person.do(step)
+        person.check()
+    assert len(person.sketch.shapes) >= 1
 
 
 _JSON = st.recursive(
