@@ -14,7 +14,7 @@ COLUMN = 248
 
 _PAGE = f"""
 html, body {{ margin: 0; height: 100%; background: {BACKGROUND}; color: {WORDS};
-  overflow: hidden; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
+  overflow: clip; font-family: system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }}
 body > div {{ height: 100vh; }}
 #unreached {{ position: fixed; inset: 0; max-width: 34em; margin: auto; height: fit-content;
   visibility: hidden; animation: late 0s 5s forwards; }}

@@ -144,7 +144,7 @@ def test_corners_are_undone_and_redone_while_a_polygon_is_open(place, tab: Tab) 
 def test_the_hint_says_the_keys(place, tab: Tab) -> None:
     tab.open(place.serve(), VIEW)
     tab.press("Polygon")
-    shown = tab.page.get_by_text("double click")
+    shown = tab.page.get_by_text("A click sets a corner")
     assert shown.is_visible()
     for word in ("Enter", "Backspace", "Esc", "Ctrl+Z", "Ctrl+Shift+Z"):
         assert word in shown.inner_text()
@@ -271,3 +271,6 @@ def test_what_is_said_is_in_sight(place, tab: Tab) -> None:
     assert said.get_by_text("damaged").is_visible()
     assert place_of_it["height"] > 20
     assert place_of_it["y"] + place_of_it["height"] <= 500
+    tab.page.get_by_role("button", name="Full resolution").focus()  # below what is seen
+    assert tab.page.evaluate("document.body.scrollTop") == 0  # the controls alone are scrolled
+    assert said.bounding_box()["y"] + place_of_it["height"] <= 500
