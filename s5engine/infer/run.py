@@ -40,6 +40,7 @@ from s5engine.infer.turns import Turns, step_seconds
 from s5engine.paths import check_output
 from s5engine.store.band_tasks import current_client
 from s5engine.store.journal_lines import read_finished, read_units
+from s5engine.store.nodes import consolidate
 from s5engine.store.origins import stores_below
 from s5engine.store.present import check_present, note_all_present
 from s5engine.store.progress import Journal, as_json, check_settings
@@ -269,6 +270,7 @@ def _write(
     for name in STORES:
         if (folder / name).exists():
             note_all_present(folder / name)
+            consolidate(folder / name)
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,

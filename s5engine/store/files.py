@@ -15,7 +15,7 @@ from s5engine.errors import MissingExtraError, StoreError
 from s5engine.foreign import as_attributes
 from s5engine.geometry import take
 from s5engine.store.identity import check_source, content_of, tail_of
-from s5engine.store.nodes import check_metadata, check_node, understanding
+from s5engine.store.nodes import check_metadata, check_node, open_group, understanding
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -61,6 +61,8 @@ def open_zarr_node(
             f"Reading {shown(str(store))} needs a package that is not installed: {error}.",
             'Install it with `pip install "s5engine[s3]"`.',
         ) from error
+    if isinstance(place, Path) and isinstance(node, zarr.Group):
+        return open_group(place)
     check_node(node, shown(place) if isinstance(place, str) else place)
     return node
 

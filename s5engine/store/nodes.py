@@ -6,6 +6,7 @@ Every node is opened here, so that what zarr raises (a dozen kinds of errors) is
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -85,9 +86,24 @@ def open_group(path: Path, mode: Any = "r") -> zarr.Group:
 
     check_metadata(path)
     with understanding(path):
-        group = zarr.open_group(path, mode=mode)
+        # Each member's own metadata count, not copies of them.
+        group = zarr.open_group(path, mode=mode, use_consolidated=False)
     check_node(group, path)
     return group
+
+
+def consolidate(path: Path) -> None:
+    """Copy the metadata of all members into those of a finished group, where xarray wants them.
+
+    Whatever changes the attributes of a group that `open_group` opened drops the copies, so that
+    they never differ from what they are copies of.
+    """
+    import zarr
+
+    with warnings.catch_warnings():
+        # Not in the specification yet: those who do not know it read the members.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=UserWarning)
+        zarr.consolidate_metadata(path)
 
 
 def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | None:

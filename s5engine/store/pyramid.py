@@ -36,6 +36,7 @@ from s5engine.store.levels import (
     remove_levels,
     resolve_store,
 )
+from s5engine.store.nodes import consolidate
 from s5engine.store.open_levels import open_pyramid as open_pyramid
 from s5engine.store.present import check_present
 from s5engine.store.progress import Journal, discard
@@ -154,6 +155,8 @@ def write_levels(
                 remove_levels(base)
             here = current_rss() if held is None else held
             _write_missing(base, resolve_budget(budget), here, least, journal, progress)
+            if base.is_ink:
+                consolidate(path)
             journal.remove()
     except OSError as error:
         if isinstance(error, StoreError):

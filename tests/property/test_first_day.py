@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+import zarr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
@@ -18,6 +20,7 @@ from s5engine.errors import CheckpointNotFoundError, InvalidArgumentError, PartN
 from s5engine.foreign import as_attributes, structured
 from s5engine.infer.run import Run
 from s5engine.source.listing import LayerFile, LayerIndex
+from s5engine.store.levels import find_base, remove_levels
 from s5engine.view.histogram import drawable
 from support import counting_model, noise, volume_of
 from unit.store.segments import pixels, write_layers
@@ -183,3 +186,28 @@ def test_a_volume_and_its_ink_are_written_to_netcdf(tmp_path: Path, contrasted: 
     ink.to_netcdf(tmp_path / "i.nc")
     run = s5.write_run(ink, tmp_path / "run", formats=("zarr",), progress=False)
     run.ink.to_netcdf(tmp_path / "r.nc")
+
+
+def test_xarray_opens_what_a_run_wrote_without_a_warning(tmp_path: Path) -> None:
+    volume = volume_of(noise((17, 96, 1100)), (17, 96, 550))
+    ink = s5.predict_ink(volume, counting_model()[0], windows=[0], stride=64, tta=0, mask=None)
+    s5.write_run(ink, tmp_path / "run", progress=False)
+    s5.write_pyramid(tmp_path / "run", resume=False, progress=False)
+    store = tmp_path / "run" / "ink.zarr"
+    np.testing.assert_array_equal(xr.open_zarr(store).ink, ink)
+    assert xr.open_zarr(tmp_path / "run" / "tiles.zarr").tiles.ndim == 5
+    # What it takes for the members' metadata is what these are.
+    copies, own = (
+        {
+            name: member.metadata.to_dict()
+            for name, member in group.members(max_depth=None)
+            if isinstance(member, zarr.Array)
+        }
+        for group in (zarr.open_group(store, mode="r", use_consolidated=c) for c in (True, False))
+    )
+    assert [copies[name] for name in own] == [*own.values()]
+    assert "pyramid/1" in own
+    # A later change leaves no copy that is no longer true.
+    remove_levels(find_base(store))
+    assert not (store / "pyramid").exists()
+    assert zarr.open_group(store, mode="r").metadata.consolidated_metadata is None
