@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import (
+    InvalidArgumentError,
+    WayOut,
+)
 from s5engine.foreign import brief
 
 if TYPE_CHECKING:
@@ -114,6 +117,9 @@ def check_dims(volume: Any, verb: str) -> None:
         kind = type(volume).__name__ if dims is None else f"one with the dims {brief(dims)}"
         raise InvalidArgumentError(
             f"{verb} takes a volume with the dims (layer, y, x), not {kind}.",
-            "Open one with open_volume, or name the axes of your pixels: "
-            'xr.DataArray(pixels, dims=("layer", "y", "x"), coords={"layer": …, "y": …, "x": …}).',
+            WayOut(
+                "Open one with open_volume, or name the axes of your pixels: xr.DataArray(pixels, "
+                'dims=("layer", "y", "x"), coords={"layer": …, "y": …, "x": …}).',
+                "Give a store, a folder or an address of layers.",
+            ),
         )

@@ -58,9 +58,7 @@ def main() -> None:
         try:
             app()
         except S5Error as error:
-            # Errors speak to users of Python too; here the same way out is an option.
-            text = str(error).replace("resume=False", "--fresh").replace("spread=True", "--spread")
-            _complain(text)
+            _complain(error.on_the_command_line())
             sys.exit(1)
         except SystemExit as end:
             if end.code == _INTERRUPTED:  # typer turns Ctrl-C into this

@@ -6,6 +6,7 @@ Every class also inherits the builtin that a caller would expect, so ``except Va
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 #: User and password in an address, and what follows its question mark: tokens, signatures.
 _CREDENTIALS = re.compile(
@@ -19,6 +20,22 @@ def without_credentials(text: str) -> str:
     return _CREDENTIALS.sub(r"\g<scheme>\g<place>", text) if "://" in text else text
 
 
+class WayOut(NamedTuple):
+    """The way out of an error as it is named in Python, and on the command line."""
+
+    python: str
+    shell: str
+
+
+def afresh(what: str = "Start afresh", other: str = "") -> WayOut:
+    """Return the way out of work that cannot be gone on with, and another one."""
+    return WayOut(f"{what} with resume=False{other}.", f"{what} with --fresh{other}.")
+
+
+#: The way out of a damaged store of ours.
+FETCH_AFRESH = WayOut("Ingest it again with resume=False.", "Fetch it again with --fresh.")
+
+
 class S5Error(Exception):
     """Base of every error that s5engine raises on purpose.
 
@@ -26,20 +43,25 @@ class S5Error(Exception):
     ----------
     what : str
         What is wrong, with the values, as a full sentence.
-    fix : str, optional
-        The way out, as a full sentence.
+    fix : str or WayOut, optional
+        The way out, as a full sentence; where it has other names on the command line, both.
     """
 
-    def __init__(self, what: str, fix: str = "") -> None:
+    def __init__(self, what: str, fix: str | WayOut = "") -> None:
+        ways = fix if isinstance(fix, WayOut) else WayOut(fix, fix)
         # Whatever a library said about an address, nobody's password is printed.
-        what, fix = without_credentials(what), without_credentials(fix)
-        super().__init__(f"{what} {fix}".strip())
-        self.what = what
-        self.fix = fix
+        self.what = without_credentials(what)
+        self.way_out = WayOut(*map(without_credentials, ways))
+        self.fix = self.way_out.python
+        super().__init__(str(self))
 
-    def __reduce__(self) -> tuple[type[S5Error], tuple[str, str]]:
-        """Keep both parts when the error crosses a process border."""
-        return type(self), (self.what, self.fix)
+    def __reduce__(self) -> tuple[type[S5Error], tuple[str, WayOut]]:
+        """Keep all parts when the error crosses a process border."""
+        return type(self), (self.what, self.way_out)
+
+    def on_the_command_line(self) -> str:
+        """Return the error as the command line says it."""
+        return f"{self.what} {self.way_out.shell}".strip()
 
     def __str__(self) -> str:
         # KeyError and OSError children would otherwise format themselves.

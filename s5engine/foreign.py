@@ -13,7 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import S5Error, StoreError
+from s5engine.errors import (
+    S5Error,
+    StoreError,
+    WayOut,
+)
 
 #: The longest file of metadata that is read, bytes.
 LONGEST = 256 * 2**20
@@ -24,7 +28,7 @@ LONGEST_SIDE = 2**22
 @contextmanager
 def reading(
     what: str | Path,
-    fix: str = "",
+    fix: str | WayOut = "",
     fault: str = "cannot be read",
     kind: type[S5Error] = StoreError,
 ) -> Iterator[None]:
@@ -34,7 +38,7 @@ def reading(
     ----------
     what : str or Path
         What is read, the subject of the message's sentence.
-    fix : str, optional
+    fix : str or WayOut, optional
         The way out.
     fault : str
         What is the matter with it, the sentence's verb.

@@ -13,7 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import (
+    InvalidArgumentError,
+    WayOut,
+)
 
 Edge = Literal["cover", "drop"]
 
@@ -156,8 +159,11 @@ class TileAxis:
         if self.length < 1 or (self.length < self.tile and self.edge == "drop"):
             raise InvalidArgumentError(
                 f"The volume is {self.length} px along one side, smaller than one tile of "
-                f'{self.tile} px, and edge="drop" keeps whole tiles only.',
-                'Choose a larger crop, or edge="cover".',
+                f"{self.tile} px, and the edge {self.edge!r} keeps whole tiles only.",
+                WayOut(
+                    'Choose a larger crop, or edge="cover".',
+                    "Choose a larger crop, or --edge cover.",
+                ),
             )
 
     @property

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s5engine.address import local_file
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    StoreError,
+    afresh,
+)
 from s5engine.infer.record import JOURNAL, STORES, read_record, write_record
 from s5engine.store.check import Damage, check_store, remove_chunk
 from s5engine.store.journal_lines import read_settings
@@ -77,7 +80,7 @@ def reopen_run(directory: str | Path, damages: Sequence[Damage]) -> int:
         named = ", ".join(sorted(whole)) or "its journal"
         raise StoreError(
             f"The run in {folder} cannot be mended block by block: {named} cannot be made again.",
-            "Write it anew: the same command with resume=False.",
+            afresh("Write it anew"),
         )
     with Journal.open(folder / JOURNAL, settings) as journal:
         units = journal.units

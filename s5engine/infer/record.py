@@ -8,7 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    StoreError,
+    WayOut,
+)
 from s5engine.foreign import brief, mapping, read_json, reading, text, whole, wholes
 
 #: Packages whose versions can change a result.
@@ -54,7 +57,9 @@ def read_record(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise StoreError(
             f"{directory} holds no run: it has no {RECORD_NAME}.",
-            "Name the folder that write_run or `s5 infer` wrote.",
+            WayOut(
+                "Name the folder that write_run wrote.", "Name the folder that `s5 infer` wrote."
+            ),
         ) from None
     with reading(path, "Write the run again."):
         _check(record)

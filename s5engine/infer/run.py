@@ -20,7 +20,11 @@ import numpy as np
 from s5engine.address import local_file
 from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import as_html, say
-from s5engine.errors import S5Error, StoreError
+from s5engine.errors import (
+    S5Error,
+    StoreError,
+    WayOut,
+)
 from s5engine.foreign import brief
 from s5engine.infer.fit import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
@@ -122,7 +126,7 @@ class Run:
         if "statistic" not in tiles.dims:
             raise StoreError(
                 f"The run in {self.directory} holds no spread: it was predicted without it.",
-                "Predict again with spread=True.",
+                WayOut("Predict again with spread=True.", "Predict again with --spread."),
             )
         return pick_statistic(tiles, "spread")
 
@@ -148,7 +152,10 @@ def open_run(directory: str | Path, *, partial: bool = False) -> Run:
     if not record.get("completed") and not partial:
         raise StoreError(
             f"The run in {folder} is not finished.",
-            "The same command again lets it go on; partial=True opens what is there.",
+            WayOut(
+                "The same command again lets it go on; partial=True opens what is there.",
+                "The same `s5 infer` again lets it go on; `s5 view` shows what is there.",
+            ),
         )
     return Run(folder, record)
 

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    StoreError,
+    afresh,
+)
 from s5engine.infer.culling import Index, Neighbourhoods
 from s5engine.infer.execute import compute_blocks
 from s5engine.store.attempts import Attempt
@@ -131,7 +134,7 @@ def _create(
         if not isinstance(found, zarr.Array) or found.shape != like.shape:
             raise StoreError(
                 f"{path} is damaged: its {name} are not of {like.shape}.",
-                "Start afresh with resume=False.",
+                afresh(),
             )
         return found
     shutil.rmtree(path, ignore_errors=True)

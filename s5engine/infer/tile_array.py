@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from s5engine.alignment import is_reversed
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import (
+    InvalidArgumentError,
+)
 from s5engine.geometry import TileAxis
 from s5engine.infer.arguments import Mask
 from s5engine.infer.tiles import STATISTICS, TileTask
@@ -53,7 +55,7 @@ def one_statistic(tiles: xr.DataArray, statistic: str | None) -> xr.DataArray:
         raise InvalidArgumentError(
             f"These tiles hold the {held}, not the {statistic}.",
             "Blend Run.spread for the spread and Run.tiles for the ink; runs have a spread if they "
-            "were predicted with spread=True.",
+            "were predicted with their spread.",
         )
     return tiles
 

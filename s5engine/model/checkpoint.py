@@ -17,7 +17,12 @@ import torch
 from torch import Tensor
 
 from s5engine.address import local_file
-from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError
+from s5engine.errors import (
+    CheckpointError,
+    CheckpointNotFoundError,
+    InvalidArgumentError,
+    WayOut,
+)
 from s5engine.foreign import brief, reading
 from s5engine.model.config import NetworkConfig
 from s5engine.model.tensor_names import network_tensors
@@ -97,7 +102,7 @@ def read_checkpoint(path: str | os.PathLike[str], *, trust: bool = False) -> Che
         except CheckpointError as error:
             if str(file) in error.what:
                 raise
-            raise CheckpointError(f"{name}: {error.what}", error.fix) from error
+            raise CheckpointError(f"{name}: {error.what}", error.way_out) from error
 
 
 def _read(file: Path, trust: bool) -> Checkpoint:
@@ -106,8 +111,11 @@ def _read(file: Path, trust: bool) -> Checkpoint:
         raise CheckpointError(
             f"{str(file)!r} holds more than tensors and plain values: objects of "
             f"{brief(foreign, 300)}.",
-            "Unpickling them can run code. If you trust where the file comes from, load it "
-            "with trust=True.",
+            WayOut(
+                "Unpickling them can run code. If you trust where the file comes from, load it "
+                "with trust=True.",
+                "Unpickling them can run code. If you trust its origin, add --trust.",
+            ),
         )
     if foreign:
         contents = load_trusted(file)
@@ -116,7 +124,10 @@ def _read(file: Path, trust: bool) -> Checkpoint:
             raise CheckpointError(
                 f"{str(file)!r} is a PyTorch file, but not a Lightning checkpoint: it holds no "
                 f"{key!r}.",
-                "Wrap a network of your own with s5.wrap_model(network, tile=…).",
+                WayOut(
+                    "Wrap a network of your own with s5.wrap_model(network, tile=…).",
+                    "A network of your own is wrapped and run from Python: see the README.",
+                ),
             )
     if not isinstance(contents["state_dict"], Mapping):
         kind = type(contents["state_dict"]).__name__

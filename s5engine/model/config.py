@@ -8,7 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from s5engine.errors import CheckpointError, InvalidArgumentError
+from s5engine.errors import (
+    CheckpointError,
+    InvalidArgumentError,
+    WayOut,
+)
 from s5engine.foreign import brief
 
 ARCHITECTURE = "unetr-sf"
@@ -184,7 +188,10 @@ class NetworkConfig:
             raise CheckpointError(
                 f"The checkpoint holds a network of architecture {brief(architecture)}, "
                 f"not {ARCHITECTURE!r}.",
-                "Load it with its own code and hand it over with s5.wrap_model(network, tile=…).",
+                WayOut(
+                    "Load it with its own code, and wrap it: s5.wrap_model(network, tile=…).",
+                    "Load it with its own code and run it from Python: see the README.",
+                ),
             )
         values = {
             field.name: parameters[key]
@@ -198,7 +205,7 @@ class NetworkConfig:
         except InvalidArgumentError as error:
             raise CheckpointError(
                 f"The checkpoint's hyper-parameters do not describe a network: {error.what}",
-                error.fix,
+                error.way_out,
             ) from error
         return config
 

@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import (
+    InvalidArgumentError,
+    WayOut,
+)
 from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.config import NetworkConfig
 from s5engine.model.devices import resolve_device, resolve_precision, running_on
@@ -170,7 +173,7 @@ class InkModel:
         if self.backend == "openvino" and precision not in ("auto", "float32"):
             raise InvalidArgumentError(
                 f"The backend openvino computes in float32, not in {precision}.",
-                'Load the checkpoint with backend="torch".',
+                WayOut('Load the checkpoint with backend="torch".', "Use --backend torch."),
             )
         other = object.__new__(type(self))  # copy.copy would go through __reduce__
         other.__dict__.update(self.__dict__)

@@ -19,7 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from s5engine import console
-from s5engine.errors import InvalidArgumentError, MissingExtraError
+from s5engine.errors import (
+    InvalidArgumentError,
+    MissingExtraError,
+    WayOut,
+)
 from s5engine.model.config import NetworkConfig
 
 BACKENDS = ("torch", "openvino", "auto")
@@ -50,12 +54,16 @@ def check_backend(backend: str, device: torch.device) -> None:
         return
     if device.type != "cpu":
         raise InvalidArgumentError(
-            f"The backend openvino runs on the CPU, not on {device}.", 'Give device="cpu" as well.'
+            f"The backend openvino runs on the CPU, not on {device}.",
+            WayOut('Give device="cpu" as well.', "Give --device cpu as well."),
         )
     if not is_installed():
         raise MissingExtraError(
             "The backend openvino needs the package openvino, which is not installed.",
-            'Install it with: pip install "s5engine[fast]", or take backend="torch".',
+            WayOut(
+                'Install it with: pip install "s5engine[fast]", or take backend="torch".',
+                'Install it with: pip install "s5engine[fast]", or take --backend torch.',
+            ),
         )
 
 

@@ -12,7 +12,10 @@ from typing import Protocol
 
 import torch
 
-from s5engine.errors import CheckpointError
+from s5engine.errors import (
+    CheckpointError,
+    WayOut,
+)
 from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.code_hash import code_hash
 from s5engine.model.config import NetworkConfig
@@ -74,7 +77,10 @@ class FromCheckpoint:
             raise CheckpointError(
                 f"The checkpoint {str(self.path)!r} was replaced: its SHA-256 was "
                 f"{self.sha256[:12]}… and is {checkpoint.sha256[:12]}… now.",
-                "Load it again with s5.load_checkpoint, or put the first file back.",
+                WayOut(
+                    "Load it again with s5.load_checkpoint, or put the first file back.",
+                    "Put the first file back, or run the same command again.",
+                ),
             )
         return checkpoint.network()
 

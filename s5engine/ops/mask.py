@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s5engine.alignment import check_dims
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import (
+    InvalidArgumentError,
+    WayOut,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -39,7 +42,10 @@ def papyrus_mask(volume: xr.DataArray, layer: int = MASK_LAYER) -> xr.DataArray:
     if layer not in numbers:
         raise InvalidArgumentError(
             f"Layer {layer} is not in this volume, which has the layers {numbers}.",
-            "Name one of these, or ingest that layer too.",
+            WayOut(
+                "Name one of these, or ingest that layer too.",
+                "Fetch that layer too, or use --mask none.",
+            ),
         )
     mask = volume.isel(layer=numbers.index(layer), drop=True) != 0
     return mask.rename("papyrus").assign_attrs(volume.attrs)

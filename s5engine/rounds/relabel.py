@@ -116,7 +116,7 @@ def relabel(
     evidence = RunEvidence(opened)
     folder = find_part(part, evidence.box, opened.record["settings"].get("part"))
     if progress and not evidence.has_spread:
-        say("relabel: the run holds no spread (spread=True): views are taken to agree")
+        say("relabel: the run holds no spread: views are taken to agree")
     if progress and not evidence.has_tiles:
         say("relabel: the run holds no tiles: ink of 0 is taken for not predicted")
     work = _Work(evidence, folder, rule)

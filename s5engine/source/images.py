@@ -11,7 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError
+from s5engine.errors import (
+    InvalidArgumentError,
+    SourceError,
+    SourceNotFoundError,
+    WayOut,
+)
 from s5engine.foreign import LONGEST_SIDE
 from s5engine.source.decode import Pixels, damaged, imagecodecs
 from s5engine.source.grid import Codec, SegmentGrid
@@ -99,7 +104,10 @@ def check_counts(counts: bool, largest: int, threshold: int, name: str) -> None:
         raise SourceError(
             f"Nothing counts in {name}: its largest value is {largest}, below the threshold "
             f"{threshold}.",
-            f"Name threshold={largest}, or save it with 255 where it counts.",
+            WayOut(
+                f"Name threshold={largest}, or save it with 255 where it counts.",
+                f"Name --threshold {largest}, or save it with 255 where it counts.",
+            ),
         )
 
 

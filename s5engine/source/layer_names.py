@@ -7,7 +7,11 @@ import re
 from collections.abc import Collection, Iterable
 
 from s5engine.console import say
-from s5engine.errors import SourceError, SourceNotFoundError
+from s5engine.errors import (
+    SourceError,
+    SourceNotFoundError,
+    WayOut,
+)
 
 _ENDINGS = r"\.(tif|tiff|jpg|jpeg|png)"
 #: A layer's number has few digits: 20230504093154.tif is a segment's picture.
@@ -114,7 +118,10 @@ def _families(names: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
 def _no_layers(names: list[str], where: str) -> SourceNotFoundError:
     if {"zarr.json", ".zgroup", ".zarray"} & set(names):
         return SourceNotFoundError(
-            f"{where} is a zarr store, not a folder of layers.", "Open it with open_volume."
+            f"{where} is a zarr store, not a folder of layers.",
+            WayOut(
+                "Open it with open_volume.", "It needs no fetching: give it to the other verbs."
+            ),
         )
     return SourceNotFoundError(
         f"{where} has no layer files (00.tif, 01.tif, …); it has {some(names) or 'nothing'}.",

@@ -9,7 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    FETCH_AFRESH,
+    StoreError,
+)
 from s5engine.store.files import open_zarr_node
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.ome import KEY, LEVEL, VolumeRecord, read_record
@@ -38,7 +41,7 @@ def find_record(path: Path) -> VolumeRecord | None:
     record = read_record(dict(node.attrs), str(path)) if isinstance(node, zarr.Group) else None
     if record is None:
         raise StoreError(
-            f"{path} exists and is not a store that `ingest` made; it is left alone.",
+            f"{path} exists and is not a store made from layers; it is left alone.",
             "Choose another place for the store, or move that away.",
         )
     return record
@@ -149,7 +152,7 @@ def _first_level(path: Path) -> Any:
     if array is None:
         raise StoreError(
             f"{path} is damaged: its array {LEVEL!r} is missing.",
-            "Ingest it again with resume=False.",
+            FETCH_AFRESH,
         )
     return array
 

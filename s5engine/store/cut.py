@@ -15,6 +15,7 @@ import numpy as np
 
 from s5engine import console
 from s5engine.budget import current_rss
+from s5engine.errors import afresh
 from s5engine.geometry import Box
 from s5engine.store.band_tasks import Task, Workers, asked_threads, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
@@ -104,7 +105,7 @@ def _agree(job: Job, *, resume: bool) -> None:
             wanted["fingerprint"],
             job.record.source,
             str(job.tree),
-            "Split all parts afresh with resume=False, or into another directory.",
+            afresh("Split all parts afresh", ", or into another directory"),
         )
     if found is None or found.to_json() != wanted:
         temporary = note.with_suffix(".partial")

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s5engine.errors import SourceChangedError
+from s5engine.errors import (
+    SourceChangedError,
+    WayOut,
+)
 from s5engine.store.chunk_keys import chunk_grid, chunk_key, sample
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ def content_of(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_source(
-    found: Mapping[str, Any], wanted: Mapping[str, Any], source: str, work: str, fix: str
+    found: Mapping[str, Any], wanted: Mapping[str, Any], source: str, work: str, fix: str | WayOut
 ) -> None:
     """Refuse to go on from a source whose files are not those that the work was begun from.
 
@@ -41,7 +44,7 @@ def check_source(
     ----------
     found, wanted : mapping
         The fingerprints of the beginning and of now.
-    source, work, fix : str
+    source, work, fix : str, the last one or WayOut
         For the error: where the files are, what was made from them, and the way out.
 
     Raises

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from s5engine import console
 from s5engine.address import on_this_machine
 from s5engine.budget import current_rss, resolve_budget, share_arena
+from s5engine.errors import afresh
 from s5engine.geometry import Box
 from s5engine.paths import check_output
 from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
@@ -169,7 +170,7 @@ def check_same(found: VolumeRecord, wanted: VolumeRecord, path: Path) -> None:
         as_json(wanted.fingerprint),
         wanted.source,
         str(path),
-        "Start afresh with resume=False, or ingest into another store.",
+        afresh(other=", or choose another store"),
     )
 
 

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    StoreError,
+    afresh,
+)
 
 #: What the first line says of the file.
 FORMAT = "s5engine-journal"
@@ -94,7 +97,7 @@ def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
             raise not_a_journal(path)
         raise StoreError(
             f"Line {number} of the journal {path} is damaged.",
-            "Start afresh with resume=False.",
+            afresh(),
         )
     return record
 

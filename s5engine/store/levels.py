@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.address import on_this_machine
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    StoreError,
+    WayOut,
+)
 from s5engine.store.files import open_zarr_node
 from s5engine.store.halve import level_shapes
 from s5engine.store.nodes import find_member, open_group
@@ -145,8 +148,11 @@ def find_base(path: Path) -> Base:
         base = _ink_base(path, group) if is_ink else _volume_base(path, group)
     if base is None:
         raise StoreError(
-            f"{path} is not a store that `ingest` or `write_run` made: it gets no pyramid.",
-            "Ingest it into a store, or give the folder of a run.",
+            f"{path} is neither a store made from layers nor a run's ink: it gets no pyramid.",
+            WayOut(
+                "Ingest it into a store, or give the folder of a run.",
+                "Fetch it into a store, or give the folder of a run.",
+            ),
         )
     return base
 

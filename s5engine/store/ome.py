@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from s5engine.errors import FETCH_AFRESH
 from s5engine.foreign import LONGEST_SIDE, mapping, reading, text, whole, wholes
 from s5engine.store.identity import content_of
 
@@ -113,7 +114,7 @@ def read_record(attributes: Mapping[str, Any], where: str) -> VolumeRecord | Non
     own = attributes.get(KEY)
     if not isinstance(own, Mapping) or "band_height" not in own:
         return None
-    fix = "Ingest it again with resume=False."
+    fix = FETCH_AFRESH
     with reading(f"The s5engine attributes of {where}", fix, "are damaged"):
         y0, y1, x0, x1 = wholes(own["box"], 4)
         layers = wholes(own["layers"])

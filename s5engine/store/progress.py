@@ -17,7 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from s5engine.errors import ResumeError, StoreError
+from s5engine.errors import (
+    ResumeError,
+    StoreError,
+    afresh,
+)
 from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
 from s5engine.store.identity import check_source
 from s5engine.store.journal_lines import FORMAT, VERSION, header, parse, whole_lines
@@ -240,15 +244,14 @@ def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: st
         check_source(
             found.get("fingerprint") or {}, wanted.get("fingerprint") or {},
             wanted.get("source", ""), what[:1].lower() + what[1:],
-            "Start afresh with resume=False, or choose another place.",
+            afresh(other=", or choose another place"),
         )  # fmt: skip
         del differing["fingerprint"]
     if differing:
         listed = "; ".join(_difference(key, *values) for key, values in differing.items())
         raise ResumeError(
             f"{what} was begun with other settings: {listed}.",
-            "Use the same settings to go on, choose another place, or start afresh with "
-            "resume=False.",
+            afresh("Use the same settings to go on, choose another place, or start afresh"),
         )
 
 

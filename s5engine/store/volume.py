@@ -10,7 +10,13 @@ import numpy as np
 
 from s5engine.address import place_of, recorded, shown
 from s5engine.budget import share_arena
-from s5engine.errors import SourceError, StoreError, StoreRefusedError
+from s5engine.errors import (
+    FETCH_AFRESH,
+    SourceError,
+    StoreError,
+    StoreRefusedError,
+    WayOut,
+)
 from s5engine.foreign import as_attributes, brief
 from s5engine.store import parts_tree
 from s5engine.store.axes import Places, axis_places
@@ -90,7 +96,10 @@ def open_volume(
         if not store.exists():
             raise StoreError(
                 f"There is no volume at {store}.",
-                "Check the path; `ingest` makes a store from layer files.",
+                WayOut(
+                    "Check the path; `ingest` makes a store from layer files.",
+                    "Check the path; `s5 fetch` makes a store from layer files.",
+                ),
             )
         # A segment's folder that has its whole layers too is opened as these.
         if parts_tree.is_parts_tree(store) and not _has_layers(store):
@@ -115,7 +124,11 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
         if record is not None and not record.complete and not partial:
             raise StoreError(
                 f"The store {where} is unfinished: its ingest was interrupted.",
-                f"Ingest {record.source} into it again to go on; partial=True opens what is there.",
+                WayOut(
+                    f"Ingest {record.source} into it again to go on; partial=True opens what is "
+                    "there.",
+                    f"`s5 fetch {record.source} {where}` lets it go on.",
+                ),
             )
         array, names = _full_resolution(node, attributes, where)
         if record is not None:
@@ -169,7 +182,7 @@ def _check_record(record: VolumeRecord, array: zarr.Array[Any], where: str) -> N
         raise StoreError(
             f"The store {where} is damaged: its attributes tell of {told[1]} of {told[0]}, and its "
             f"array has {array.dtype} of {array.shape}, filled with {array.fill_value}.",
-            "Ingest it again with resume=False.",
+            FETCH_AFRESH,
         )
 
 

@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from s5engine.errors import InvalidArgumentError
+from s5engine.errors import (
+    InvalidArgumentError,
+    WayOut,
+)
 from s5engine.train.augment import Augmentation
 from s5engine.train.tileset import Example, Tileset
 
@@ -42,7 +45,10 @@ def window_positions(tileset: Tileset, windows: Sequence[int], count: int) -> li
             raise InvalidArgumentError(
                 f"The tileset has {len(layers)} layers, {layers[0]}…{layers[-1]}, and the network "
                 f"takes {count}.",
-                "Name windows by their first layers, such as windows=(3, 4, 5).",
+                WayOut(
+                    "Name windows by their first layers, such as windows=(3, 4, 5).",
+                    "Name windows by their first layers, such as --windows 3-5.",
+                ),
             )
         windows = layers[:1]
     found = []

@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from s5engine.address import local_file
-from s5engine.errors import InvalidArgumentError, SourceNotFoundError
+from s5engine.errors import (
+    InvalidArgumentError,
+    SourceNotFoundError,
+    WayOut,
+)
 from s5engine.foreign import structured
 from s5engine.train.mask_rows import read_header
 
@@ -213,8 +217,11 @@ def _own_papyrus(name: str, volume: xr.DataArray, mask: Path) -> xr.DataArray:
         raise SourceNotFoundError(
             f"The part {name} has no papyrus mask: {mask} does not exist, and its pixels cannot "
             "tell, because contrast made the dark ones 0.",
-            "Put the file there, or give papyrus=s5engine.parts(s5engine.papyrus_mask(volume)) of "
-            "the volume before contrast.",
+            WayOut(
+                "Put the file there, or give papyrus=s5engine.parts(s5engine.papyrus_mask(volume)) "
+                "of the volume before contrast.",
+                "Put the file there.",
+            ),
         )
     return papyrus_mask(volume)
 
@@ -269,7 +276,10 @@ def choose_layers(
         if missing:
             raise InvalidArgumentError(
                 f"The part {name} has the layers {numbers}: {missing} are missing.",
-                "Name layers=… that all parts have, or ingest those too.",
+                WayOut(
+                    "Name layers=… that all parts have, or ingest those too.",
+                    "Name --layers that all parts have, or fetch those too.",
+                ),
             )
     return wanted
 

@@ -16,7 +16,11 @@ import numpy.typing as npt
 
 from s5engine.budget import current_rss, format_bytes
 from s5engine.console import progress as show_progress
-from s5engine.errors import BudgetError, StoreError
+from s5engine.errors import (
+    BudgetError,
+    StoreError,
+    WayOut,
+)
 from s5engine.geometry import Box
 from s5engine.store.progress import Journal
 from s5engine.train.labelled import select_layers
@@ -148,7 +152,10 @@ def _slabs(volume: xr.DataArray, layers: int, rules: TileRules, budget: int) -> 
         raise BudgetError(
             f"Packing needs {format_bytes(current_rss() + flight + one)} and the budget is "
             f"{format_bytes(budget)}.",
-            "Give a larger budget, or build the tileset without packed=True.",
+            WayOut(
+                "Give a larger budget, or build the tileset without packed=True.",
+                "Give a larger --budget.",
+            ),
         )
     step = side * min(room // one, -(-width // side))
     for y in range(0, height, side):

@@ -61,13 +61,13 @@ class RelabelRule:
             raise InvalidArgumentError(
                 f"blank_below is {self.blank_below!r} and ink_above {self.ink_above!r}: they need "
                 "0 ≤ blank_below < ink_above ≤ 1.",
-                "Choose for example blank_below=0.3 and ink_above=0.6.",
+                "Choose for example 0.3 and 0.6.",
             )
         if not 0 <= self.max_spread <= 0.5:
             raise InvalidArgumentError(
                 f"max_spread is {self.max_spread!r}, and probabilities differ by 0…0.5 from the "
                 "middle.",
-                "Choose for example max_spread=0.2.",
+                "Choose for example 0.2.",
             )
         if self.drawn not in ("keep", "question"):
             raise InvalidArgumentError(f'drawn is "keep" or "question", not {self.drawn!r}.')

@@ -22,7 +22,12 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.address import on_this_machine
-from s5engine.errors import InvalidArgumentError, StoreError
+from s5engine.errors import (
+    InvalidArgumentError,
+    StoreError,
+    WayOut,
+    afresh,
+)
 from s5engine.geometry import Box
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.present import Present, read_present
@@ -128,7 +133,7 @@ class Tileset:
         if not all(sound):
             raise StoreError(
                 f"The tileset {self.store} is damaged: its index holds no tiles of its parts.",
-                "Build it again with resume=False.",
+                afresh("Build it again"),
             )
         return columns
 
@@ -192,7 +197,10 @@ class Tileset:
             raise StoreError(
                 f"The tileset {self.store} is an index without pixels, and the part {name} it "
                 "points into is not given.",
-                "Open it with open_tileset(store, parts), or build it with packed=True.",
+                WayOut(
+                    "Open it with open_tileset(store, parts), or build it with packed=True.",
+                    "Build it again with `s5 tiles`, which keeps the pixels.",
+                ),
             )
         piece = self._volumes[name].isel(y=rows, x=columns)
         # In this thread: a data loader's worker is a fork, where dask's pool of threads is gone.
@@ -208,7 +216,7 @@ class Tileset:
                 raise StoreError(
                     f"The tileset {self.store} is damaged: maps/{name} has the shape {maps.shape}, "
                     f"not {least}.",
-                    "Build it again with resume=False.",
+                    afresh("Build it again"),
                 )
             self._maps[name] = maps
         return self._maps[name]
@@ -230,7 +238,7 @@ class Tileset:
             if not isinstance(array, zarr.Array):
                 raise StoreError(
                     f"The tileset {self.store} is damaged: it has no {path}.",
-                    "Build it again with resume=False.",
+                    afresh("Build it again"),
                 )
             self._arrays[path] = array, read_present(self._group, array)
         return self._arrays[path]
@@ -294,7 +302,10 @@ def open_tileset(store: str | Path, parts: Parts | None = None) -> Tileset:
     if not tileset.record["complete"]:
         raise StoreError(
             f"The tileset {store} is unfinished: packing was interrupted.",
-            "The same build_tileset again lets it go on.",
+            WayOut(
+                "The same build_tileset again lets it go on.",
+                "The same `s5 tiles` again lets it go on.",
+            ),
         )
     return tileset
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import StoreError
+from s5engine.errors import (
+    StoreError,
+    WayOut,
+    afresh,
+)
 from s5engine.foreign import LONGEST_SIDE, brief, reading, text, whole, wholes
 from s5engine.store.nodes import check_metadata, open_group
 from s5engine.train.tile_table import TileRules
@@ -36,7 +40,7 @@ def find_record(store: Path) -> dict[str, Any] | None:
             f"The tileset {store} has version {record.get('version')}, not {VERSION}.",
             "It was written by another version of s5engine: build it again elsewhere.",
         )
-    with reading(f"The record of the tileset {store}", "Build it again with resume=False."):
+    with reading(f"The record of the tileset {store}", afresh("Build it again")):
         _check(record)
     return record
 
@@ -66,5 +70,8 @@ def read_record(store: Path) -> dict[str, Any]:
     """
     record = find_record(store)
     if record is None:
-        raise StoreError(f"There is no tileset at {store}.", "build_tileset makes one.")
+        raise StoreError(
+            f"There is no tileset at {store}.",
+            WayOut("build_tileset makes one.", "`s5 tiles` makes one."),
+        )
     return record
