@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -154,10 +155,14 @@ def points_of(values: Sequence[Any]) -> tuple[Point, ...]:
     ValueError
         If one is none, or farther away than any segment reaches.
     """
-    points = tuple((float(x), float(y)) for x, y in values)
-    if not all(abs(number) <= FARTHEST for point in points for number in point):
+    points = [(x, y) for x, y in values]
+    numbers = [number for point in points for number in point]
+    # Python takes yes and no for numbers, and text for what it spells.
+    if not all(isinstance(n, Real) and not isinstance(n, bool) for n in numbers) or not all(
+        abs(n) <= FARTHEST for n in numbers
+    ):
         raise ValueError(f"{brief(list(values))} are no points")
-    return points
+    return tuple((float(x), float(y)) for x, y in points)
 
 
 def _list(value: Any) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import s5engine as s5
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
 from s5engine.view.cut import cut
-from s5engine.view.draft import Content, Draft
+from s5engine.view.draft import FARTHEST, Content, Draft
 from s5engine.view.labels import open_labels
 from s5engine.view.shapes import Polygon, Shape, Stroke, paint
 from s5engine.view.sketch import Sketch
@@ -261,11 +260,25 @@ _JSON = st.recursive(
         st.sampled_from(["kind", "shape", "points", "radius", "erase", "x"]), inner, max_size=4),
     max_leaves=8,
 )  # fmt: skip
+
+
+def is_point(value: Any) -> bool:
+    """Whether a value of JSON is two numbers that are no farther away than a segment reaches."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(type(n) in (int, float) and abs(n) <= FARTHEST for n in value)
+    )
+
+
 OWN = {"draft": 1, "segment": "seg", "shapes": [], "corners": []}
 
 
 @given(st.sampled_from(sorted(OWN)), _JSON)
 @example("shapes", [])
+@example("corners", [[False, False]])
+@example("corners", [[0, 1.5]])
+@example("corners", ["12"])
 @MANY
 def test_a_draft_of_any_content_is_read_or_one_clear_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, value: Any
@@ -273,6 +286,11 @@ def test_a_draft_of_any_content_is_read_or_one_clear_error(
     file = tmp_path_factory.mktemp("s") / "seg.draft.json"
     record = OWN | {name: value}
     file.write_text(json.dumps(record))
-    with nullcontext() if record == OWN else pytest.raises(StoreError, match=re.escape(str(file))):
-        assert Draft(file, "seg", BOX).read() == Content()
+    points = name == "corners" and isinstance(value, list) and all(map(is_point, value))
+    if record == OWN or points:
+        read = Draft(file, "seg", BOX).read()
+        assert read == Content(corners=tuple((float(x), float(y)) for x, y in record["corners"]))
+    else:
+        with pytest.raises(StoreError, match=re.escape(str(file))):
+            Draft(file, "seg", BOX).read()
     assert file.read_text() == json.dumps(record)

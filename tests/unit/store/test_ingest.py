@@ -184,7 +184,7 @@ def test_what_is_not_ours_is_never_touched(
     else:
         zarr.create_group(place).create_array("0", data=pixels())
     before = files_of(place.parent)
-    with pytest.raises(StoreError, match="not a store that `ingest` made"):
+    with pytest.raises(StoreError, match="not a store made from layers"):
         quiet(source, place, resume=resume)
     assert files_of(place.parent) == before
 

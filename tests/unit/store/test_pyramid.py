@@ -212,9 +212,9 @@ def test_what_does_not_fit_the_budget_is_refused_with_the_sum(tmp_path: Path) ->
 
 def test_others_and_unfinished_stores_are_refused(tmp_path: Path) -> None:
     zarr.open_array(tmp_path / "b.zarr", shape=(3, 9, 9), dtype="uint8", mode="w")
-    with pytest.raises(StoreError, match="not a store that `ingest` or `write_run` made"):
+    with pytest.raises(StoreError, match="neither a store made from layers nor a run"):
         write_pyramid(tmp_path / "b.zarr")
-    with pytest.raises(StoreError, match="not a store that"):
+    with pytest.raises(StoreError, match="neither a store made from layers nor a run"):
         write_pyramid(tmp_path / "nothing")
     with pytest.raises(InvalidArgumentError, match="not on this machine"):
         write_pyramid("http://127.0.0.1:1/a.zarr")
