@@ -46,7 +46,7 @@ from s5engine.store.band_tasks import current_client
 from s5engine.store.journal_lines import read_finished, read_units
 from s5engine.store.nodes import consolidate
 from s5engine.store.origins import stores_below
-from s5engine.store.present import check_present, note_all_present
+from s5engine.store.present import check_present, holds_nothing, note_all_present
 from s5engine.store.progress import Journal, as_json, check_settings
 from s5engine.store.pyramid import write_levels
 
@@ -268,6 +268,9 @@ def _write(
     write_record(folder, record)
     with _threads_of(ink):
         turns.run(progress=progress)
+    # A lazy mask is known only now, and the network has seen no tile.
+    if tiles is not None and holds_nothing(folder / "tiles.zarr", "tiles"):
+        say("the papyrus mask holds no papyrus: nothing was predicted; name another mask, or none")
     if "zarr" in settings["formats"]:  # else the ink is removed at the end
         budget = int(ink.attrs["budget"]) if "budget" in ink.attrs else None
         write_levels(

@@ -108,6 +108,14 @@ def check_present(path: Path, *names: str) -> None:
             raise lost(path / chunk_key(array, place))
 
 
+def holds_nothing(path: Path, name: str) -> bool:
+    """Whether an array of a group on this machine has no chunk file at all."""
+    import zarr
+
+    array = find_member(open_group(path), name)
+    return not isinstance(array, zarr.Array) or not _chunks_there(array).any()
+
+
 def _chunks_there(array: zarr.Array[Any]) -> Present:
     """Return which chunk files of an array on this machine are there."""
     root: Path = array.store.root  # type: ignore[attr-defined] # that of a local store

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import tempfile
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
@@ -132,6 +135,24 @@ def test_a_mask_without_papyrus_is_refused_and_a_full_one_told(
     s5.predict_ink(VOLUME, model, windows=[0], mask=np.ones((70, 80), bool))
     assert "the papyrus mask leaves nothing out" in capsys.readouterr().err
     assert counter.tiles == 0
+
+
+@given(papyrus=st.none() | st.tuples(st.integers(0, 6), st.integers(0, 7)), tta=st.integers(0, 1))
+@settings(max_examples=50, deadline=None)
+def test_a_lazy_mask_without_papyrus_is_told_when_no_tile_was_left(
+    papyrus: tuple[int, int] | None, tta: int
+) -> None:
+    mask = np.zeros((70, 80), bool)
+    if papyrus is not None:
+        mask[papyrus[0] * 10 :, papyrus[1] * 10 :] = True
+    model, counter = counting_model()
+    lazy = da.from_array(mask, chunks=40)
+    ink = s5.predict_ink(VOLUME, model, windows=[0], tta=tta, mask=lazy)
+    with tempfile.TemporaryDirectory() as folder:
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said):
+            s5.write_run(ink, folder, formats=["zarr"], progress=False)
+    assert ("holds no papyrus" in said.getvalue()) == (papyrus is None) == (counter.tiles == 0)
 
 
 @pytest.mark.parametrize("windows", [[], (), range(0)])
