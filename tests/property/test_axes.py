@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import s5engine as s5
@@ -76,6 +76,8 @@ def test_names_decide(
     shape: tuple[int, int, int], order: list[int], names: tuple[str, str, str],
     surplus: list[tuple[int, str]], form: int, where: str, plain: bool, vague: str | None,
 ) -> None:  # fmt: skip
+    # Sides without names, one of them 1 px long, cannot be told from a surplus axis of 1.
+    assume(not (vague == "sides" and surplus and 1 in shape[1:]))
     data = np.random.default_rng(1).integers(1, 200, shape).astype(np.uint8)
     # One name too few says as much; so do two, if the sides keep their order.
     known = list(names)
