@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from s5engine.errors import (
-    InvalidArgumentError,
-    MissingExtraError,
-    SourceError,
-)
+from s5engine.errors import InvalidArgumentError, MissingExtraError, SourceError
 
 StorageOptions = dict[str, Any]
 Address: TypeAlias = "str | os.PathLike[str]"

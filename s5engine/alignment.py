@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import (
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, WayOut
 from s5engine.foreign import brief
 
 if TYPE_CHECKING:

@@ -55,7 +55,7 @@ def check(
         blocks = reopen_run(place, damages)
         typer.echo(
             f"{place}: {blocks} {'block' if blocks == 1 else 'blocks'} will be made again, and "
-            "the coarser levels, by the same `s5 infer` that wrote the run"
+            "the coarser levels, by the same command that wrote the run"
         )
         return
     if not isinstance(where, Path):

@@ -13,11 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import (
-    S5Error,
-    StoreError,
-    WayOut,
-)
+from s5engine.errors import S5Error, StoreError, WayOut
 
 #: The longest file of metadata that is read, bytes.
 LONGEST = 256 * 2**20
@@ -61,7 +57,7 @@ def reading(
         yield
     except S5Error:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever a file holds, one clear error
         raise kind(f"{what} {fault}: {cause(error)}.", fix) from error
 
 

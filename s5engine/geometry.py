@@ -13,10 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from s5engine.errors import (
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, WayOut
 
 Edge = Literal["cover", "drop"]
 

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from s5engine.address import local_file
-from s5engine.errors import (
-    StoreError,
-    afresh,
-)
-from s5engine.infer.record import JOURNAL, STORES, read_record, write_record
+from s5engine.errors import StoreError, afresh
+from s5engine.infer.record import JOURNAL, read_record, stores_in, write_record
 from s5engine.store.check import Damage, check_store, remove_chunk
 from s5engine.store.journal_lines import read_settings
 from s5engine.store.levels import INK, INK_LEVELS, find_base, remove_levels
@@ -43,15 +40,13 @@ def check_run(
     """
     folder = local_file(directory, "run")
     read_record(folder)
-    there = [name for name in STORES if (folder / name).exists()]
+    there = stores_in(folder)
     if not there:
         raise StoreError(
             f"The run in {folder} has no zarr stores to check: it was written without them."
         )
     return [
-        damage
-        for name in there
-        for damage in check_store(folder / name, budget=budget, progress=progress)
+        damage for store in there for damage in check_store(store, budget=budget, progress=progress)
     ]
 
 
@@ -88,9 +83,8 @@ def reopen_run(directory: str | Path, damages: Sequence[Damage]) -> int:
         # First of all: whatever is killed after this is made again.
         rewrite(folder / JOURNAL, settings, [unit for unit in units if unit not in again])
         write_record(folder, {**read_record(folder), "completed": False})
-        for name in STORES:
-            if (folder / name).exists():
-                open_group(folder / name, "r+").update_attributes({CHUNKS: {}})
+        for store in stores_in(folder):
+            open_group(store, "r+").update_attributes({CHUNKS: {}})
         if (folder / "ink.zarr" / INK).exists():
             remove_levels(find_base(folder / "ink.zarr"))
         for damage in damages:

@@ -8,10 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import (
-    StoreError,
-    WayOut,
-)
+from s5engine.errors import StoreError, WayOut
 from s5engine.foreign import brief, mapping, read_json, reading, text, whole, wholes
 
 #: Packages whose versions can change a result.
@@ -22,6 +19,11 @@ RECORD_NAME = "run.json"
 #: The journal of a run, and its stores.
 JOURNAL = "progress.jsonl"
 STORES = ("tiles.zarr", "ink.zarr")
+
+
+def stores_in(folder: Path) -> list[Path]:
+    """Return the stores that are in the folder of a run."""
+    return [folder / name for name in STORES if (folder / name).exists()]
 
 
 def versions() -> dict[str, str]:

@@ -20,11 +20,7 @@ import numpy as np
 from s5engine.address import local_file
 from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import as_html, say
-from s5engine.errors import (
-    S5Error,
-    StoreError,
-    WayOut,
-)
+from s5engine.errors import S5Error, StoreError, WayOut
 from s5engine.foreign import brief
 from s5engine.infer.fit import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
@@ -33,6 +29,7 @@ from s5engine.infer.record import (
     RECORD_NAME,
     STORES,
     read_record,
+    stores_in,
     versions,
     write_record,
 )
@@ -238,9 +235,8 @@ def _begin_or_go_on(
         found = read_finished(folder / JOURNAL)
         if found is not None:
             check_settings(found, as_json(settings), f"The work at {folder / JOURNAL}")
-            for name in STORES:
-                if (folder / name).exists():
-                    check_present(folder / name)
+            for store in stores_in(folder):
+                check_present(store)
             return _report(open_run(folder), progress)
     with Journal.open(folder / JOURNAL, settings, resume=resume) as journal:
         if journal.is_complete and (folder / RECORD_NAME).exists():
@@ -277,10 +273,9 @@ def _write(
             folder / "ink.zarr", budget=budget, held=held, least=levels_least(),
             progress=progress,
         )  # fmt: skip
-    for name in STORES:
-        if (folder / name).exists():
-            note_all_present(folder / name)
-            consolidate(folder / name)
+    for store in stores_in(folder):
+        note_all_present(store)
+        consolidate(store)
     _write_products(folder, settings["formats"])
     record |= {
         "completed": True,

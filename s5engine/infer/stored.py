@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.errors import (
-    StoreError,
-    afresh,
-)
+from s5engine.errors import StoreError, afresh
 from s5engine.infer.culling import Index, Neighbourhoods
 from s5engine.infer.execute import compute_blocks
 from s5engine.store.attempts import Attempt

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from s5engine.alignment import is_reversed
-from s5engine.errors import (
-    InvalidArgumentError,
-)
+from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import TileAxis
 from s5engine.infer.arguments import Mask
 from s5engine.infer.tiles import STATISTICS, TileTask

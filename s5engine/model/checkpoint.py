@@ -17,12 +17,7 @@ import torch
 from torch import Tensor
 
 from s5engine.address import local_file
-from s5engine.errors import (
-    CheckpointError,
-    CheckpointNotFoundError,
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError, WayOut
 from s5engine.foreign import brief, reading
 from s5engine.model.config import NetworkConfig
 from s5engine.model.tensor_names import network_tensors

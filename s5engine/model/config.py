@@ -8,11 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from s5engine.errors import (
-    CheckpointError,
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import CheckpointError, InvalidArgumentError, WayOut
 from s5engine.foreign import brief
 
 ARCHITECTURE = "unetr-sf"

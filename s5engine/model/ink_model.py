@@ -15,10 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s5engine.errors import (
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, WayOut
 from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.config import NetworkConfig
 from s5engine.model.devices import resolve_device, resolve_precision, running_on

@@ -19,11 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from s5engine import console
-from s5engine.errors import (
-    InvalidArgumentError,
-    MissingExtraError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, MissingExtraError, WayOut
 from s5engine.model.config import NetworkConfig
 
 BACKENDS = ("torch", "openvino", "auto")

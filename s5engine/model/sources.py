@@ -12,10 +12,7 @@ from typing import Protocol
 
 import torch
 
-from s5engine.errors import (
-    CheckpointError,
-    WayOut,
-)
+from s5engine.errors import CheckpointError, WayOut
 from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.code_hash import code_hash
 from s5engine.model.config import NetworkConfig

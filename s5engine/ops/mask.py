@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s5engine.alignment import check_dims
-from s5engine.errors import (
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, WayOut
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -81,12 +81,14 @@ class HttpClient:
 
     def __init__(self, storage_options: StorageOptions | None, retry: RetryPolicy) -> None:
         from aiohttp import ClientTimeout
+        from fsspec.asyn import get_loop
 
         from s5engine.source.session import SignedFileSystem
 
         options = dict(storage_options or {})
         options["skip_instance_cache"] = True
         self._fs = SignedFileSystem(**options)
+        self._loop = get_loop()
         self._request = dict(self._fs.kwargs)
         self._headers = dict(self._request.pop("headers", None) or {})
         wait = retry.timeout
@@ -162,14 +164,11 @@ class HttpClient:
 
     def close(self) -> None:
         """Close the connections."""
+        from s5engine.source.session import close_soon
+
         session, self._session = self._session, None
-        if session is None:
-            return
-        closing = asyncio.run_coroutine_threadsafe(session.close(), self._fs.loop)
-        # The garbage collector may call this in the loop's own thread: waiting there for what the
-        # loop is to do would never end.
-        if not _is_running_here(self._fs.loop):
-            closing.result()
+        if session is not None:  # not waited for: the garbage collector may call this
+            close_soon(session, self._loop)
 
     def _persist(self, url: str, span: tuple[int, int] | None, take: Take, halt: Halt) -> Reply:
         def attempt() -> Reply:
@@ -178,7 +177,7 @@ class HttpClient:
         return persist(attempt, shown(url), self._retry, self._pacer, halt)
 
     def _run(self, work: Coroutine[Any, Any, T], halt: Halt) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._fs.loop)
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         ticket = halt.register(future.cancel)
         try:
             return future.result()
@@ -288,11 +287,3 @@ def _refuse_page(response: Any, name: str) -> None:
             "page.",
             "Open the address in a browser to see it.",
         )
-
-
-def _is_running_here(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether this thread is the one that runs ``loop``."""
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

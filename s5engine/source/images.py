@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from s5engine.errors import (
-    InvalidArgumentError,
-    SourceError,
-    SourceNotFoundError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError, WayOut
 from s5engine.foreign import LONGEST_SIDE
 from s5engine.source.decode import Pixels, damaged, imagecodecs
 from s5engine.source.grid import Codec, SegmentGrid

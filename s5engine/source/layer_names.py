@@ -7,11 +7,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from s5engine.console import say
-from s5engine.errors import (
-    SourceError,
-    SourceNotFoundError,
-    WayOut,
-)
+from s5engine.errors import SourceError, SourceNotFoundError, WayOut
 
 _ENDINGS = r"\.(tif|tiff|jpg|jpeg|png)"
 #: A layer's number has few digits: 20230504093154.tif is a segment's picture.

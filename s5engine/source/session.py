@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import weakref
 from base64 import b64encode
 from http.cookies import SimpleCookie
 from types import SimpleNamespace
@@ -33,6 +36,8 @@ _AS_IS = "%/:?@!$&'()*+,;=~-._[]"
 
 #: Files of zarr that are no chunks.
 METADATA = {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
+#: Sessions that are being closed.
+_CLOSING: set[asyncio.Task[None]] = set()
 #: The largest chunk or shard that is read as a whole, bytes.
 CHUNK_LIMIT = 2**31
 
@@ -54,9 +59,19 @@ class SignedFileSystem(HTTPFileSystem):  # type: ignore[misc]  # fsspec has no t
         self, *, query: str = "", patience: RetryPolicy | None = None, **options: Any
     ) -> None:
         options.setdefault("get_client", open_session)
-        super().__init__(**options)
+        super().__init__(**options | {"asynchronous": True})
         self.query = query
         self.patience = patience or RetryPolicy()
+
+    async def set_session(self) -> ClientSession:
+        """Return the session, which is closed once nobody has this file system any more."""
+        is_new = self._session is None
+        session: ClientSession = await super().set_session()
+        if is_new:
+            # Not fsspec's way, which waits for the loop: it is the garbage collector that calls,
+            # in a thread that may hold the lock that the loop waits for.
+            weakref.finalize(self, close_soon, session, asyncio.get_running_loop())
+        return session
 
     def encode_url(self, url: str) -> URL:
         """Return the address that is asked for."""
@@ -167,8 +182,20 @@ def signed_filesystem(
     if auth.user is not None:
         told = b64encode(f"{auth.user}:{auth.password or ''}".encode()).decode()
         given["headers"] = {"Authorization": f"Basic {told}"} | dict(given.get("headers") or {})
-    given |= {"query": parts.query, "patience": patience, "asynchronous": True}
+    given |= {"query": parts.query, "patience": patience}
     return SignedFileSystem(**given)
+
+
+def close_soon(session: ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Have a session closed by the loop that it is used in, and do not wait for that."""
+
+    def begin() -> None:
+        closing = loop.create_task(session.close())
+        _CLOSING.add(closing)  # a loop alone does not keep its tasks
+        closing.add_done_callback(_CLOSING.discard)
+
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and all with it
+        loop.call_soon_threadsafe(begin)
 
 
 async def open_session(**options: Any) -> ClientSession:

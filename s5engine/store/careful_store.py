@@ -22,6 +22,7 @@ from s5engine.store.chunk_keys import (
     naming,
     no_chunks,
     other_namings,
+    root_of,
     sample,
 )
 from s5engine.store.present import Present, lost
@@ -95,8 +96,8 @@ class CarefulStore(OneWayStore[Store]):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
     ) -> Buffer | None:
         """Return a chunk that was not there at first; None if that is believed."""
-        root = getattr(self._store, "root", None)
-        if isinstance(root, Path):
+        root = root_of(self._store)
+        if root is not None:
             check_absent(root / key)
         listed = self._is_known(key)
         if not isinstance(self._store, PatientStore):

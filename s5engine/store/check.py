@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from s5engine import console
 from s5engine.address import place_of, shown
 from s5engine.budget import resolve_budget
-from s5engine.errors import StoreError
+from s5engine.errors import SourceError, StoreError, WayOut
 from s5engine.foreign import mapping
 from s5engine.store.band_tasks import asked_threads
 from s5engine.store.careful_store import chunk_file
-from s5engine.store.chunk_keys import chunk_grid, chunk_key
+from s5engine.store.chunk_keys import chunk_grid, chunk_key, root_of
 from s5engine.store.create import find_record, mark_incomplete
 from s5engine.store.files import open_zarr_node
 from s5engine.store.ingest import check_same, ingest, journal_path, unit_of_band
@@ -32,14 +32,17 @@ from s5engine.store.plan import CHUNK
 from s5engine.store.present import CHUNKS, Present, read_present
 from s5engine.store.progress import Journal, rewrite
 from s5engine.store.pyramid import write_levels
-from s5engine.store.read_shards import ShardFiles
-from s5engine.store.stored_array import StoredArray
+from s5engine.store.read_shards import reader_of
 
 if TYPE_CHECKING:
     import zarr
 
     from s5engine.address import StorageOptions
 
+_ELSEWHERE = WayOut(
+    "Give source=: where the layers that it was made from are now.",
+    "Name where the layers that it was made from are now with --source.",
+)
 #: Place of a chunk file in the grid of its array.
 Place = tuple[int, ...]
 
@@ -178,32 +181,33 @@ def _piece(array: zarr.Array[Any]) -> tuple[int, ...]:
     return unit if array.ndim < 2 else (*unit[:-2], array.chunks[-2], unit[-1])
 
 
+def _pieces(array: zarr.Array[Any], place: Place) -> Iterator[tuple[slice, ...]]:
+    """Yield the boxes that a chunk file is read in."""
+    unit, steps = array.shards or array.chunks, _piece(array)
+    axes = [
+        [
+            slice(y, min(y + step, length))
+            for y in range(n * side, min((n + 1) * side, length), step)
+        ]
+        for n, side, length, step in zip(place, unit, array.shape, steps, strict=True)
+    ]
+    return itertools.product(*axes)
+
+
 def _look(
     path: str, array: zarr.Array[Any], present: Present | None, place: Place
 ) -> Damage | None:
     """Read a chunk file; return what is the matter with it."""
-    root = getattr(array.store, "root", None)
+    root = root_of(array.store)
     file = chunk_file(array, place)
-    if isinstance(root, Path):
+    if root is not None:
         file = str(root / chunk_key(array, place))
         if present is not None and not present[place] and os.path.lexists(file):
             return Damage(path, place, file, f"The chunk {file} is there, and should not be.")
-    stored: Any = ShardFiles.of(array, present)
-    if stored is None:
-        stored = StoredArray(array, partial=True, present=present)
-    unit = array.shards or array.chunks
-    starts = [
-        range(n * side, min((n + 1) * side, length), step)
-        for n, side, length, step in zip(place, unit, array.shape, _piece(array), strict=True)
-    ]
+    stored = reader_of(array, partial=True, present=present)
     try:
-        for corner in itertools.product(*starts):
-            stored[
-                tuple(
-                    slice(first, min(first + step, length))
-                    for first, step, length in zip(corner, _piece(array), array.shape, strict=True)
-                )
-            ]
+        for piece in _pieces(array, place):
+            stored[piece]
     except StoreError as error:
         return Damage(path, place, file, error.what)
     return None
@@ -212,14 +216,13 @@ def _look(
 def remove_chunk(damage: Damage, store: Path) -> None:
     """Remove whatever is at the place of a chunk file, or of a folder above it, in a store."""
     path = Path(damage.file)
-    for place in reversed([path, *itertools.takewhile(lambda p: p != store, path.parents)]):
-        if place.is_dir() and not place.is_symlink() and place != path:
-            continue
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-        else:
-            place.unlink(missing_ok=True)
-        return
+    above = reversed(list(itertools.takewhile(lambda p: p != store, path.parents)))
+    # A file where a folder should be is what keeps the chunk from being written.
+    place = next((p for p in above if p.is_symlink() or not p.is_dir()), path)
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
 
 
 def repair_volume(
@@ -258,7 +261,11 @@ def repair_volume(
     """
     record = find_record(store)
     if record is None:
-        raise StoreError(f"There is no store at {store}.")
+        raise StoreError(
+            f"{store} is not a volume that was made from layers, and nothing of it can be made "
+            "again.",
+            "Copy it from its source again.",
+        )
     has_levels = len(listed_levels(find_base(store))) > 0 if record.complete else True
     if any(damage.array == LEVEL for damage in damages):
         origin = record.source if source is None else source
@@ -279,8 +286,11 @@ def _check_origin(
     """Refuse another source while nothing has been changed yet."""
     from s5engine.source.stack import open_stack
 
-    with open_stack(origin, layers=record.layers, storage_options=options) as stack:
-        check_same(record, wanted_record(stack, record.box, record.zarr_format), store)
+    try:
+        with open_stack(origin, layers=record.layers, storage_options=options) as stack:
+            check_same(record, wanted_record(stack, record.box, record.zarr_format), store)
+    except SourceError as error:
+        raise type(error)(error.what, _ELSEWHERE) from error
 
 
 def _reopen(store: Path, record: VolumeRecord, damages: Sequence[Damage]) -> None:

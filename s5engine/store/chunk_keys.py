@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s5engine.errors import StoreError
+from s5engine.errors import StoreError, WayOut
 
 if TYPE_CHECKING:
     import zarr
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MOST_FILES = 10_000
 #: So many chunks are asked for before a remote array counts as one without chunks.
 MOST_ASKED = 64
+
+
+def root_of(store: Any) -> Path | None:
+    """Return the folder of a zarr store on this machine; None of any other store."""
+    root = getattr(store, "root", None)
+    return root if isinstance(root, Path) else None
 
 
 def chunk_grid(array: zarr.Array[Any]) -> tuple[int, ...]:
@@ -80,8 +86,8 @@ def check_chunks(array: zarr.Array[Any], where: str) -> zarr.Array[Any]:
     StoreError
         If there is none; the message has what was looked for and what is there.
     """
-    root = getattr(array.store, "root", None)
-    if not isinstance(root, Path):
+    root = root_of(array.store)
+    if root is None:
         return array
     folder = root / array.path
     grid, found = chunk_grid(array), []
@@ -107,7 +113,10 @@ def no_chunks(
     metadata: Any = array.metadata
     last = metadata.encode_chunk_key(tuple(count - 1 for count in chunk_grid(array)))
     there = f"{count} other files, such as {', '.join(found)}" if found else "none"
-    fix = "Copy it again, with all its files; if all of its pixels are 0, partial=True opens it."
+    again = "Copy it again, with all its files"
+    fix: str | WayOut = WayOut(
+        f"{again}; if all of its pixels are 0, partial=True opens it.", f"{again}."
+    )
     if told:
         fix = (
             f"Its chunks are named like {told[0]!r}: say so in its metadata "

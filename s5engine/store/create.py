@@ -9,10 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import (
-    FETCH_AFRESH,
-    StoreError,
-)
+from s5engine.errors import FETCH_AFRESH, StoreError
 from s5engine.store.files import open_zarr_node
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.ome import KEY, LEVEL, VolumeRecord, read_record

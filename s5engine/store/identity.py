@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s5engine.errors import (
-    SourceChangedError,
-    WayOut,
-)
-from s5engine.store.chunk_keys import chunk_grid, chunk_key, sample
+from s5engine.errors import SourceChangedError, WayOut
+from s5engine.store.chunk_keys import chunk_grid, chunk_key, root_of, sample
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -100,8 +97,8 @@ def array_identity(array: zarr.Array[Any], place: str) -> tuple[str, ...]:
     address without credentials.
     """
     told = json.dumps(array.metadata.to_dict(), default=str, sort_keys=True)
-    root = getattr(array.store, "root", None)
-    if not isinstance(root, Path):
+    root = root_of(array.store)
+    if root is None:
         return told, place
     digest = hashlib.sha256()
     for key in (chunk_key(array, index) for index in sample(chunk_grid(array))[:_SAMPLES]):

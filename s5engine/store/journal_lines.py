@@ -6,10 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import (
-    StoreError,
-    afresh,
-)
+from s5engine.errors import StoreError, afresh
 
 #: What the first line says of the file.
 FORMAT = "s5engine-journal"

@@ -15,8 +15,7 @@ from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import Workers
 from s5engine.store.halve import halve
 from s5engine.store.pyramid_plan import BLOCK_WIDTH, PyramidPlan
-from s5engine.store.read_shards import ShardFiles
-from s5engine.store.stored_array import StoredArray
+from s5engine.store.read_shards import ShardFiles, reader_of
 
 if TYPE_CHECKING:
     import zarr
@@ -109,6 +108,4 @@ def _make(
 def _halved(source: zarr.Array[Any], layers: slice, rows: slice, columns: slice) -> np.ndarray:
     """Return the given place of the level after ``source``; of shards, all layers."""
     wanted = (slice(2 * s.start, 2 * s.stop) for s in (rows, columns))
-    shards = ShardFiles.of(source)
-    pixels = StoredArray(source)[(layers, *wanted)] if shards is None else shards.read(*wanted)
-    return halve(pixels)
+    return halve(reader_of(source)[(layers, *wanted)])

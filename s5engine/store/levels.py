@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.address import on_this_machine
-from s5engine.errors import (
-    StoreError,
-    WayOut,
-)
+from s5engine.errors import StoreError, WayOut
 from s5engine.store.files import open_zarr_node
 from s5engine.store.halve import level_shapes
 from s5engine.store.nodes import find_member, open_group

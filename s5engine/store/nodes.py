@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from s5engine.errors import S5Error, StoreError
 from s5engine.foreign import LONGEST_SIDE, brief, cause, check_file, read_json
+from s5engine.store.chunk_keys import root_of
 
 if TYPE_CHECKING:
     import zarr
@@ -42,7 +43,7 @@ def understanding(folder: str | Path) -> Iterator[None]:
         yield
     except (S5Error, ImportError):
         raise
-    except Exception as error:
+    except Exception as error:  # zarr and its codecs raise of all kinds
         present = []
         if isinstance(folder, Path):
             files = [folder / name for name in (*ZARR_FILES, ".zattrs", ".zmetadata")]
@@ -114,11 +115,11 @@ def find_member(group: zarr.Group, name: str) -> zarr.Array[Any] | zarr.Group | 
     StoreError
         If its metadata cannot be understood.
     """
-    root = getattr(group.store, "root", None)
+    root = root_of(group.store)
     folder: Any = f"{group.store}/{group.path}/{brief(name)}"
     if len(name) > LONGEST_NAME or "\0" in name or ".." in name.split("/"):
         raise StoreError(f"The zarr group {folder} is told of, and cannot be.", _FIX)
-    if isinstance(root, Path):
+    if root is not None:
         folder = root / group.path / name
         check_metadata(folder)
     with understanding(folder):
@@ -144,8 +145,8 @@ def find_arrays(group: zarr.Group, *, deep: bool = False) -> dict[str, zarr.Arra
     """
     import zarr
 
-    root = getattr(group.store, "root", None)
-    if isinstance(root, Path):
+    root = root_of(group.store)
+    if root is not None:
         # One by one: zarr reads all members at once and prints what each of them raises.
         folder = root / group.path
         names = sorted(place.name for place in folder.iterdir() if check_metadata(place))

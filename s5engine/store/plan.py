@@ -189,8 +189,8 @@ def choose_bands(
         ""
         if band_height is None
         else (
-            f" The store was begun with bands of {band_height} rows and keeps them; resume=False "
-            "starts afresh."
+            f" The store was begun with bands of {band_height} rows and keeps them, unless "
+            "it is begun afresh."
         )
     )
     return _first_fitting(plans, "The ingest", begun)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from s5engine.errors import StoreError
 from s5engine.foreign import mapping, reading, text
-from s5engine.store.chunk_keys import chunk_grid, chunk_key
+from s5engine.store.chunk_keys import chunk_grid, chunk_key, root_of
 from s5engine.store.nodes import find_arrays, find_member, open_group
 
 if TYPE_CHECKING:
@@ -118,7 +118,9 @@ def holds_nothing(path: Path, name: str) -> bool:
 
 def _chunks_there(array: zarr.Array[Any]) -> Present:
     """Return which chunk files of an array on this machine are there."""
-    root: Path = array.store.root  # type: ignore[attr-defined] # that of a local store
+    root = root_of(array.store)
+    if root is None:
+        raise ValueError(f"{array.store} is not on this machine")
     grid = chunk_grid(array)
     places = itertools.product(*map(range, grid))
     found = [(root / chunk_key(array, place)).is_file() for place in places]

@@ -17,11 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from s5engine.errors import (
-    ResumeError,
-    StoreError,
-    afresh,
-)
+from s5engine.errors import ResumeError, StoreError, afresh
 from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
 from s5engine.store.identity import check_source
 from s5engine.store.journal_lines import FORMAT, VERSION, header, parse, whole_lines

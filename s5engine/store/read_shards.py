@@ -24,8 +24,10 @@ import numpy.typing as npt
 from s5engine.geometry import take
 from s5engine.store.careful_store import check_absent, damaged
 from s5engine.store.chunk_codecs import check_claims
+from s5engine.store.chunk_keys import root_of
 from s5engine.store.present import Present, lost
 from s5engine.store.shards import CHECKSUM, EMPTY, Chunk, ChunkFiles, without_checksum
+from s5engine.store.stored_array import StoredArray
 
 if TYPE_CHECKING:
     import zarr
@@ -66,9 +68,9 @@ class ShardFiles:
     @classmethod
     def of(cls, array: zarr.Array[Any], present: Present | None = None) -> ShardFiles | None:
         """Return the shards of a local array that is stored as ours are; None of any other."""
-        root = getattr(array.store, "root", None)
+        root = root_of(array.store)
         codecs = _own_codecs(array)
-        if array.shards is None or not isinstance(root, Path) or not codecs:
+        if array.shards is None or root is None or not codecs:
             return None
         if len(array.shape) != 3 or array.shards[0] != array.shape[0]:
             return None
@@ -185,6 +187,16 @@ class ShardFiles:
             raise ValueError(f"its {end} bytes are fewer than its index")
         table = without_checksum(data, "its index")
         return np.frombuffer(table, "<u8").reshape(*counts, 2)
+
+
+def reader_of(
+    array: zarr.Array[Any], *, partial: bool = False, present: Present | None = None
+) -> ShardFiles | StoredArray:
+    """Return what reads boxes of an array: its shards if they are as ours, else zarr.
+
+    ``partial`` and ``present`` are as `StoredArray` takes them.
+    """
+    return ShardFiles.of(array, present) or StoredArray(array, partial=partial, present=present)
 
 
 def _three(sides: Sequence[int]) -> Chunk:

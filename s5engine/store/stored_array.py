@@ -76,7 +76,7 @@ class StoredArray:
         """
         try:
             return self._read(box)
-        except Exception as error:
+        except Exception as error:  # codecs raise of all kinds
             self._find_damaged(box)
             if isinstance(error, S5Error):
                 raise

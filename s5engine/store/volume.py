@@ -10,13 +10,7 @@ import numpy as np
 
 from s5engine.address import place_of, recorded, shown
 from s5engine.budget import share_arena
-from s5engine.errors import (
-    FETCH_AFRESH,
-    SourceError,
-    StoreError,
-    StoreRefusedError,
-    WayOut,
-)
+from s5engine.errors import FETCH_AFRESH, SourceError, StoreError, StoreRefusedError, WayOut
 from s5engine.foreign import as_attributes, brief
 from s5engine.store import parts_tree
 from s5engine.store.axes import Places, axis_places
@@ -24,8 +18,7 @@ from s5engine.store.chunk_keys import check_chunks
 from s5engine.store.nodes import find_arrays, find_member
 from s5engine.store.ome import VolumeRecord, holds_images, level_zero, read_record
 from s5engine.store.present import Present, read_present
-from s5engine.store.read_shards import ShardFiles
-from s5engine.store.stored_array import StoredArray
+from s5engine.store.read_shards import reader_of
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -252,9 +245,7 @@ def lazy_layers(
     )
     for axis, length in zip(places, blocks, strict=True):
         whole[axis] = length
-    stored: Any = ShardFiles.of(array, present)
-    if stored is None:
-        stored = StoredArray(array, partial=partial, present=present)
+    stored: Any = reader_of(array, partial=partial, present=present)
     told = None if content is None else tokenize(content, array.path, array.shape, whole)
     data = da.from_array(
         stored, chunks=tuple(whole), inline_array=True, name=told and f"pixels-{told}"

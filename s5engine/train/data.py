@@ -13,10 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from s5engine.errors import (
-    InvalidArgumentError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, WayOut
 from s5engine.train.augment import Augmentation
 from s5engine.train.tileset import Example, Tileset
 

@@ -23,6 +23,7 @@ from s5engine.errors import (
     MissingExtraError,
     S5Error,
     StoreError,
+    afresh,
 )
 from s5engine.foreign import reading
 from s5engine.model.config import NetworkConfig
@@ -316,7 +317,7 @@ def _readable(last: Path) -> Path:
     """
     from s5engine.model.torch_file import load_plain
 
-    fix = "Put it back, or start afresh with resume=False: best-checkpoint-….ckpt are kept by name."
+    fix = afresh("Put it back, or start afresh", ": best-checkpoint-….ckpt are kept by name")
     if not last.is_file():
         raise CheckpointError(f"{last}, from which the training goes on, is missing.", fix)
     with reading(f"{last}, from which the training goes on,", fix, kind=CheckpointError):

@@ -12,11 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from s5engine.address import local_file
-from s5engine.errors import (
-    InvalidArgumentError,
-    SourceNotFoundError,
-    WayOut,
-)
+from s5engine.errors import InvalidArgumentError, SourceNotFoundError, WayOut
 from s5engine.foreign import structured
 from s5engine.train.mask_rows import read_header
 

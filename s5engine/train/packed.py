@@ -16,11 +16,7 @@ import numpy.typing as npt
 
 from s5engine.budget import current_rss, format_bytes
 from s5engine.console import progress as show_progress
-from s5engine.errors import (
-    BudgetError,
-    StoreError,
-    WayOut,
-)
+from s5engine.errors import BudgetError, StoreError, WayOut
 from s5engine.geometry import Box
 from s5engine.store.progress import Journal
 from s5engine.train.labelled import select_layers

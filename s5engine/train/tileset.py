@@ -22,12 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.address import on_this_machine
-from s5engine.errors import (
-    InvalidArgumentError,
-    StoreError,
-    WayOut,
-    afresh,
-)
+from s5engine.errors import InvalidArgumentError, StoreError, WayOut, afresh
 from s5engine.geometry import Box
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.present import Present, read_present

@@ -5,11 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from s5engine.errors import (
-    StoreError,
-    WayOut,
-    afresh,
-)
+from s5engine.errors import StoreError, WayOut, afresh
 from s5engine.foreign import LONGEST_SIDE, brief, reading, text, whole, wholes
 from s5engine.store.nodes import check_metadata, open_group
 from s5engine.train.tile_table import TileRules

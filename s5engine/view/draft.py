@@ -165,6 +165,19 @@ def points_of(values: Sequence[Any]) -> tuple[Point, ...]:
     return tuple((float(x), float(y)) for x, y in points)
 
 
+def radius_of(value: Any) -> float:
+    """Return the radius of a brush that a file or a page tells, px.
+
+    Raises
+    ------
+    ValueError
+        If it is no number above 0, or wider than any segment.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= FARTHEST:
+        raise ValueError(f"{brief(value)} is no radius of a brush")
+    return float(value)
+
+
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{brief(value)} is no list")
@@ -177,9 +190,11 @@ def _drawn_of(record: dict[str, Any]) -> Drawn:
     if kind not in DRAWN or shape not in ("polygon", "stroke") or not isinstance(erase, bool):
         raise ValueError(f"{brief(record)} is no shape")
     points = points_of(_list(record.get("points")))
+    if not points:
+        raise ValueError(f"{brief(record)} has no points")
     if shape == "polygon":
         return cast(Kind, kind), Polygon(points, erase)
-    return cast(Kind, kind), Stroke(points, float(record["radius"]), erase)
+    return cast(Kind, kind), Stroke(points, radius_of(record.get("radius")), erase)
 
 
 def _record_of(kind: Kind, shape: Shape) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class Painter:
     mark : callable, optional
         Called in this thread with a number behind pixels that belong together; no more are
         delivered until `drawn` is called with it. Without it nothing is held back.
+    readers : int
+        Threads that read.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Painter:
         failed: Callable[[str], None] = say,
         finished: Callable[[int, bool], None] = lambda number, sharp: None,
         mark: Callable[[int], None] | None = None,
+        readers: int = READERS,
     ) -> None:
         self._cache, self._deliver = cache, deliver
         self._failed, self._finished, self._mark = failed, finished, mark
@@ -73,7 +76,7 @@ class Painter:
         self._given, self._marked, self._drawn = 0, 0, 0
         self._changed = threading.Condition()
         self._stopped = False
-        self._pool = ThreadPoolExecutor(READERS, "s5-view-read")
+        self._pool = ThreadPoolExecutor(readers, "s5-view-read")
         self._thread = threading.Thread(target=self._work, name="s5-view", daemon=True)
         self._thread.start()
 

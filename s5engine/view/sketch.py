@@ -7,10 +7,9 @@ from pathlib import Path
 
 from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.view.cut import cut
-from s5engine.view.draft import Content, Draft, Drawn, points_of
+from s5engine.view.draft import Content, Draft, Drawn, points_of, radius_of
 from s5engine.view.drawing import write_drawing
 from s5engine.view.labels import DRAWN, FILES, Labels, Part, inside
-from s5engine.view.region import FARTHEST
 from s5engine.view.shapes import Point, Polygon, Shape, Stroke
 
 
@@ -62,10 +61,9 @@ class Sketch:
             way = points_of(points)
         except (TypeError, ValueError, OverflowError):
             raise InvalidArgumentError("A drawn point is not a number of pixels.") from None
-        if radius > FARTHEST:
-            raise InvalidArgumentError(f"A brush of {radius:g} px is wider than any segment.")
-        drawn: Shape = Polygon(way, erase) if shape == "polygon" else Stroke(way, radius, erase)
-        pieces = cut(drawn, self.draft.bounds)
+        if not way:
+            raise InvalidArgumentError(f"A {shape} without points cannot be drawn.")
+        pieces = cut(_shape(shape, way, radius, erase), self.draft.bounds)
         if not pieces:
             raise InvalidArgumentError("Nothing of this shape lies inside the segment.")
         self.corners = ()
@@ -171,3 +169,12 @@ class Sketch:
             if shapes or start is not None:
                 written.append(write_drawing(folder, kind, shapes, part.box, start=start))
         return written
+
+
+def _shape(shape: str, points: Sequence[Point], radius: float, erase: bool) -> Shape:
+    if shape == "polygon":
+        return Polygon(points, erase)
+    try:
+        return Stroke(points, radius_of(radius), erase)
+    except ValueError as error:
+        raise InvalidArgumentError(f"{error}.") from None

@@ -74,6 +74,7 @@ CONTROLS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_control_changes_what_is_drawn_and_can_be_taken_back(url, tab: Tab) -> None:
     place = "&".join(f"{key}={value}" for key, value in START.items())
     before = tab.open(url, f"?colour=gray&opacity=0.6&{place}")

@@ -55,7 +55,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess
     process.communicate()
 
 
-@pytest.mark.parametrize("scheduler", ["threads", "processes"])
+@pytest.mark.parametrize(
+    "scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)]
+)
 def test_ctrl_c_ends_soon_and_the_same_command_goes_on(
     tmp_path: Path, undisturbed: subprocess.Popen[str], scheduler: str
 ) -> None:

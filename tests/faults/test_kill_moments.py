@@ -14,7 +14,8 @@ import s5engine as s5
 from unit.store.segments import pixels, write_layers
 
 
-@pytest.mark.parametrize(("seed", "count"), [(0, 14), pytest.param(1, 60, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "count"), [(0, 14), (1, 60)])
 def test_drawn_moments(tmp_path: Path, seed: int, count: int) -> None:
     write_layers(tmp_path / "seg", pixels(3, 700, 1100))
     tests = Path(__file__).parents[1]

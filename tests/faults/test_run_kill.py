@@ -56,7 +56,9 @@ def finished_tiles(folder: Path) -> int:
     return 16 * sum('"predict ' in line for line in lines if line.endswith("}"))
 
 
-@pytest.mark.parametrize("share", [0.15, 0.5, 0.85])
+@pytest.mark.parametrize(
+    "share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.15, 0.85))]
+)
 def test_kill_nine(tmp_path: Path, share: float) -> None:
     undisturbed = tmp_path / "undisturbed"
     with start(undisturbed, 0) as process:

@@ -49,6 +49,7 @@ def test_budgets_are_kept(store: Path, tmp_path: Path, budget: str) -> None:
     check(infer(store, tmp_path, budget, stride=32, columns=WIDTH), budget)
 
 
+@pytest.mark.slow
 def test_worker_processes_share_the_budget(store: Path, tmp_path: Path) -> None:
     budget = "2.5 GiB"
     run = run_case(f"{CASES}:on_processes", case="infer", store=str(store),

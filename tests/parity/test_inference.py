@@ -52,7 +52,7 @@ def test_stride_32_without_tta(dtype: str, how: str, model: s5.InkModel, tmp_pat
     np.testing.assert_allclose(ink.sel(window=3).values, golden, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("how", ["memory", "zarr"])
+@pytest.mark.parametrize("how", [pytest.param("memory", marks=pytest.mark.slow), "zarr"])
 def test_crop_at_stride_16_with_tta(how: str, model: s5.InkModel, tmp_path: Path) -> None:
     layers, mask = stack("uint8")
     crop = {"y": slice(20, 150), "x": slice(30, 190)}

@@ -106,6 +106,8 @@ def test_labels_are_what_was_drawn_inside_the_segment(
 
 @given(SHAPES, st.integers(0, 8), _ODD)
 @example(BOW_TIE, 2, float("nan"))
+@example(BOW_TIE | {"shape": "stroke", "radius": float("nan")}, 0, 50.0)
+@example(BOW_TIE | {"shape": "stroke", "radius": 0.0}, 0, 50.0)
 @MANY
 def test_what_is_no_point_is_refused(
     tmp_path_factory: pytest.TempPathFactory, drawn: dict[str, Any], place: int, odd: Any
@@ -272,6 +274,7 @@ def is_point(value: Any) -> bool:
 
 
 OWN = {"draft": 1, "segment": "seg", "shapes": [], "corners": []}
+STROKE = {"kind": "label", "shape": "stroke", "points": [[60, 60]], "radius": 5, "erase": False}
 
 
 @given(st.sampled_from(sorted(OWN)), _JSON)
@@ -279,6 +282,12 @@ OWN = {"draft": 1, "segment": "seg", "shapes": [], "corners": []}
 @example("corners", [[False, False]])
 @example("corners", [[0, 1.5]])
 @example("corners", ["12"])
+@example("shapes", [STROKE | {"points": []}])
+@example("shapes", [STROKE | {"radius": 0}])
+@example("shapes", [STROKE | {"radius": float("nan")}])
+@example("shapes", [STROKE | {"radius": True}])
+@example("shapes", [STROKE | {"radius": "5"}])
+@example("shapes", [STROKE | {"points": [[60, float("nan")]]}])
 @MANY
 def test_a_draft_of_any_content_is_read_or_one_clear_error(
     tmp_path_factory: pytest.TempPathFactory, name: str, value: Any

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import s5engine as s5
 from s5engine.cli import app
-from s5engine.errors import SourceChangedError, StoreError
+from s5engine.errors import SourceChangedError, SourceError, StoreError
 from s5engine.infer import check_run as runs
 from s5engine.infer.check_run import check_run, reopen_run
 from s5engine.store import check
@@ -312,10 +312,26 @@ def test_a_repair_from_another_source_changes_nothing(made: Path, tmp_path: Path
     tifffile.imwrite(other / "03.tif", np.zeros(SHAPE[1:], np.uint8))
     chunk_files(store / "0")[0].unlink()
     before = files_of(store)
-    with pytest.raises(SourceChangedError):
-        repair_volume(
-            store, check_store(store, progress=False), source=tmp_path / "seg", progress=False
-        )
+    damages = check_store(store, progress=False)
+    for source in (tmp_path / "seg", tmp_path / "gone"):
+        with pytest.raises(SourceError) as told:
+            repair_volume(store, damages, source=source, progress=False)
+        assert "source=" in str(told.value)
+        assert "--source" in told.value.on_the_command_line()
+        assert isinstance(told.value, SourceChangedError) == (source.name == "seg")
+    assert files_of(store) == before
+
+
+@pytest.mark.parametrize("name", ["ink.zarr", "tiles.zarr"])
+def test_what_was_not_made_from_layers_is_not_repaired_as_if(
+    made: Path, tmp_path: Path, name: str
+) -> None:
+    store = tmp_path / name
+    shutil.copytree(made / "run" / name, store)
+    chunk_files(store)[0].unlink()
+    before = files_of(store)
+    with pytest.raises(StoreError, match="made from layers"):
+        repair_volume(store, check_store(store, progress=False), progress=False)
     assert files_of(store) == before
 
 
@@ -344,6 +360,6 @@ def test_the_verb(made: Path, tmp_path: Path) -> None:
     Rot("flip", 0, 0.5, 0).spoil(chunk_files(run / "ink.zarr" / "ink")[0])
     assert said(run)[0] == 1
     code, text = said(run, "--repair")
-    assert (code, "1 block will be made again" in text, "s5 infer" in text) == (0, True, True)
+    assert (code, "1 block will be made again" in text, "same command" in text) == (0, True, True)
     with pytest.raises(StoreError, match="There is no zarr store"):
         said(tmp_path)

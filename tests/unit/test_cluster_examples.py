@@ -36,6 +36,7 @@ def volume(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_all_devices_of_a_machine(tmp_path: Path, volume: Path) -> None:
     words = [str(volume), str(DEMO), str(tmp_path / "run")]
     command = [sys.executable, str(ROOT / "docs" / "cluster" / "gpus.py"), *words]
@@ -63,6 +64,7 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "job.log"
 
 
+@pytest.mark.slow
 def test_a_queue_of_jobs(tmp_path: Path, volume: Path, queue: Path) -> None:
     from dask_jobqueue import SLURMCluster
 

@@ -19,9 +19,14 @@ from benchmarks.browser_tab import find_chromium
 from benchmarks.common import cases_here, run_case
 from benchmarks.suite import NAMES, run
 
+#: Of the others, each takes a few seconds.
+LONG_EVEN_TINY = ("view", "overhead", "ingest", "backend", "inference")
+
 
 @pytest.mark.filterwarnings("ignore")  # those of libraries that only benchmarks use
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG_EVEN_TINY else n for n in NAMES]
+)
 def test_a_benchmark_runs_tiny(name: str, tmp_path: Path) -> None:
     if name == "view" and find_chromium() is None and not os.environ.get("CI"):
         pytest.skip("no Chromium: install one, or name it in S5_CHROMIUM")

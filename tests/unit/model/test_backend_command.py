@@ -47,6 +47,7 @@ def infer(
     return s5.open_run(out)
 
 
+@pytest.mark.slow
 def test_every_backend_makes_the_same_run(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -44,7 +44,7 @@ def batch(n: int) -> torch.Tensor:
     return torch.cat([tile.roll(7 * i, dims=-1) for i in range(n)])
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_it_answers_as_torch_does(model: s5.InkModel, checkpoint: Path, n: int) -> None:
     plain = s5.load_checkpoint(checkpoint, device="cpu")
     assert (model.backend, plain.backend) == ("openvino", "torch")
@@ -62,6 +62,7 @@ def test_an_answer_is_not_overwritten_by_the_next(model: s5.InkModel) -> None:
     assert torch.equal(model.logits(tiles), kept)
 
 
+@pytest.mark.slow
 def test_the_backend_travels_with_a_pickled_model(model: s5.InkModel) -> None:
     ink_model._cache.clear()
     there = pickle.loads(pickle.dumps(model))
@@ -137,6 +138,7 @@ def test_the_submission_of_2025_in_both() -> None:
     assert (other.probabilities(tiles) - plain.probabilities(tiles)).abs().max() <= 1e-5
 
 
+@pytest.mark.slow
 def test_making_ready_says_nothing_and_leaves_logging_as_it_was(
     checkpoint: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -85,7 +85,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     monkeypatch.setattr(callbacks.Progress, "on_train_batch_end", stopping)
 
 
-@pytest.mark.parametrize("finished", [0, 1])
+@pytest.mark.parametrize("finished", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_an_interrupted_training_has_the_same_curve(
     tiles: s5.Tileset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: int
 ) -> None:
@@ -104,7 +104,7 @@ def test_an_interrupted_training_has_the_same_curve(
         assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
-@pytest.mark.parametrize("how", ["moved", "copied"])
+@pytest.mark.parametrize("how", ["moved", pytest.param("copied", marks=pytest.mark.slow)])
 def test_a_training_goes_on_in_another_folder_with_its_own_best(
     tiles: s5.Tileset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -148,6 +148,7 @@ def test_a_last_checkpoint_that_cannot_be_read_is_named(
         fit(tiles, tmp_path)
 
 
+@pytest.mark.slow
 def test_checkpoints_are_those_of_2025(tiles: s5.Tileset, tmp_path: Path) -> None:
     best = fit(tiles, tmp_path)
     kept = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
@@ -173,6 +174,7 @@ def test_checkpoints_are_those_of_2025(tiles: s5.Tileset, tmp_path: Path) -> Non
     assert picture.shape == (8 * 40, 3 * 40)
 
 
+@pytest.mark.slow
 def test_only_the_best_are_kept(tiles: s5.Tileset, tmp_path: Path) -> None:
     best = fit(tiles, tmp_path, keep_best=1, pictures=0, loggers=("csv", "tensorboard"))
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [best.name, "last.ckpt"]
@@ -202,6 +204,7 @@ def test_fine_tuning_starts_from_the_weights(tiles: s5.Tileset, tmp_path: Path) 
             assert torch.equal(before[name], after[name]), name
 
 
+@pytest.mark.slow
 def test_workers_read_the_same_tiles(tiles: s5.Tileset, tmp_path: Path) -> None:
     fit(tiles, tmp_path / "none", epochs=1)
     fit(tiles, tmp_path / "one", epochs=1, workers=1)

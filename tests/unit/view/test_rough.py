@@ -167,6 +167,7 @@ def told(monkeypatch):
         TileCache(),
         lambda place, wanted, pixels: note(place, wanted.span.level, int(pixels.min())),
         finished=note,
+        readers=32,  # tiles that are held back leave some free
     )
     yield painter, wait_for
     painter.stop()
