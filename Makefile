@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SMALL := $(VENV)/.demo
-# Two processes of tests; those of one file stay together, as they share what they set up.
-TWO := -n 2 --dist loadfile
-# Torch's threads of two processes would wait for one another on two cores, spinning.
+# Three processes of tests for two cores, as a quarter of the time is spent waiting; those of one
+# file stay together, as they share what they set up.
+SPREAD := -n 3 --dist loadfile
+# Torch's threads of several processes would wait for one another on two cores, spinning.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: demo test test-all test-seeds lint types bench bench-report lock clean
@@ -17,16 +18,16 @@ demo: $(if $(wildcard $(READY)),$(READY),$(SMALL))
 	$(BIN)/s5 demo --out out/demo
 
 test: $(READY)
-	$(ONE_THREAD) $(BIN)/pytest -q $(TWO) -m "not slow"
+	$(ONE_THREAD) $(BIN)/pytest -q $(SPREAD) -m "not slow"
 
 test-all: $(READY)
-	$(BIN)/pytest -q $(TWO)
+	$(BIN)/pytest -q $(SPREAD)
 
 # Nothing may hang on Python's hash seed: five drawn ones, each printed, so that it can be had again.
 test-seeds: $(READY)
 	for seed in $$($(BIN)/python -c 'import secrets; print(*(secrets.randbelow(2**32) for _ in range(5)))'); do \
 		echo "PYTHONHASHSEED=$$seed"; \
-		PYTHONHASHSEED=$$seed $(ONE_THREAD) $(BIN)/pytest -q $(TWO) -m "not slow" || exit 1; \
+		PYTHONHASHSEED=$$seed $(ONE_THREAD) $(BIN)/pytest -q $(SPREAD) -m "not slow" || exit 1; \
 	done
 
 lint: $(READY)

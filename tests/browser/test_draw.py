@@ -72,6 +72,7 @@ def test_a_brush_draws_the_ignore_mask_and_undo_takes_the_last_shape_away(place,
     assert not ignore[115:].any()
 
 
+@pytest.mark.slow
 def test_the_eraser_takes_pixels_away_and_the_brush_is_as_wide_as_its_slider(
     place, tab: Tab
 ) -> None:

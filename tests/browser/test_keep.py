@@ -112,7 +112,9 @@ def test_a_double_click_closes_and_two_quick_clicks_apart_do_not(place, tab: Tab
     assert len(place.drawn()[0]["points"]) == 5
 
 
-@pytest.mark.parametrize("again", ["Control+Shift+Z", "Control+y"])
+@pytest.mark.parametrize(
+    "again", ["Control+Shift+Z", pytest.param("Control+y", marks=pytest.mark.slow)]
+)
 def test_undo_and_redo_by_keys(place, tab: Tab, again: str) -> None:
     tab.open(place.serve(), VIEW)
     for left in (50, 150, 250):
@@ -128,6 +130,7 @@ def test_undo_and_redo_by_keys(place, tab: Tab, again: str) -> None:
         assert place.drawn() == whole[:count]
 
 
+@pytest.mark.slow
 def test_corners_are_undone_and_redone_while_a_polygon_is_open(place, tab: Tab) -> None:
     tab.open(place.serve(), VIEW)
     draw(tab)
@@ -150,7 +153,7 @@ def test_the_hint_says_the_keys(place, tab: Tab) -> None:
         assert word in shown.inner_text()
 
 
-@pytest.mark.parametrize("way", ["reload", "restart"])
+@pytest.mark.parametrize("way", ["reload", pytest.param("restart", marks=pytest.mark.slow)])
 def test_shapes_and_an_open_polygon_are_there_again(place, tab: Tab, way: str) -> None:
     url = place.serve()
     tab.open(url, VIEW)
@@ -180,6 +183,7 @@ def test_shapes_and_an_open_polygon_are_there_again(place, tab: Tab, way: str) -
     assert not place.draft.exists()
 
 
+@pytest.mark.slow
 def test_leaving_is_asked_about_while_something_is_not_saved(place, tab: Tab) -> None:
     url = place.serve()
     tab.open(url, VIEW)
@@ -206,6 +210,7 @@ def test_leaving_is_asked_about_while_something_is_not_saved(place, tab: Tab) ->
     assert asked == []
 
 
+@pytest.mark.slow
 def test_a_drawing_is_discarded_by_its_button_and_undo_brings_it_back(place, tab: Tab) -> None:
     tab.open(place.serve(), VIEW)
     draw(tab)
@@ -234,6 +239,7 @@ def test_a_draft_that_cannot_be_used_is_named_and_kept(place, tab: Tab, found: s
     assert len(place.drawn()) == 1
 
 
+@pytest.mark.slow
 def test_shapes_end_at_the_border_of_the_segment(place, tab: Tab) -> None:
     tab.open(place.serve(), "?zoom=1&x=500&y=150&opacity=1")
     draw(tab, [(450, 100), (700, 100), (700, 200), (450, 200)])
@@ -247,6 +253,7 @@ def test_shapes_end_at_the_border_of_the_segment(place, tab: Tab) -> None:
     assert tab.page.evaluate(POLYGONS) == 1
 
 
+@pytest.mark.slow
 def test_two_tabs_draw_on_the_same_drawing(place, tab: Tab) -> None:
     url = place.serve()
     tab.open(url, VIEW)

@@ -58,6 +58,7 @@ def test_arrows_move_and_plus_and_minus_zoom(url, tab: Tab) -> None:
     assert view(tab) == {"x": 250, "y": 150, "zoom": pytest.approx(1.5)}
 
 
+@pytest.mark.slow
 def test_arrows_go_where_they_point_when_the_view_is_mirrored(url, tab: Tab) -> None:
     tab.open(url, START + "&flip=1")
     tab.page.keyboard.press("ArrowRight")
@@ -151,6 +152,7 @@ def test_everything_that_takes_input_has_a_name(url, tab: Tab) -> None:
     assert pressed.all_inner_texts() == ["Brush", "Label"]
 
 
+@pytest.mark.slow
 def test_brightness_and_contrast_change_what_is_seen_and_saved_as_seen(url, data, tab: Tab) -> None:
     stored = sorted((p, p.stat().st_mtime_ns) for p in data.rglob("*") if p.is_file())
     plain = tab.open(url, START + "&opacity=0")
@@ -180,6 +182,7 @@ def test_brightness_and_contrast_change_what_is_seen_and_saved_as_seen(url, data
     assert stored == sorted((p, p.stat().st_mtime_ns) for p in data.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "beside"), [(1400, True), (800, False)])
 def test_panels_lie_side_by_side_where_there_is_room_and_have_their_runs_names(
     two, tab: Tab, width: int, beside: bool
@@ -216,6 +219,7 @@ def test_a_panels_name_is_text(two, tab: Tab) -> None:
     assert tab.page.get_by_role("figure", name=exhibit.panels[1].title).count() == 1
 
 
+@pytest.mark.slow
 def test_the_page_is_as_wide_as_the_device(url, tab: Tab) -> None:
     tab.open(url)
     meta = tab.page.locator("head > meta[name=viewport]")

@@ -63,6 +63,7 @@ def url(browser, tmp_path: Path, monkeypatch):
         viewer.stop()
 
 
+@pytest.mark.slow
 def test_after_a_jump_the_pixels_are_those_of_the_plain_path(url, tab: Tab, monkeypatch) -> None:
     tab.open(url(), "?zoom=0.25&x=1000&y=800")
     tab.page.evaluate("s5.show(1100, 700, 1)")

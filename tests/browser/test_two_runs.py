@@ -94,6 +94,7 @@ s5.write_run(ink, run, formats=("zarr",), progress=False)
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_another_process_writes_fills_in(
     tmp_path: Path, tab: Tab, browser, monkeypatch
 ) -> None:

@@ -136,6 +136,7 @@ def test_flip_mirrors_the_picture(url, tab: Tab) -> None:
     np.testing.assert_array_equal(right[:, columns], left)
 
 
+@pytest.mark.slow
 def test_overlays_are_mixed_into_the_picture_where_their_files_say(url, data, tab: Tab) -> None:
     start = "?zoom=1&x=249.5&y=149.5&opacity=1&colour=gray"
     plain = tab.open(url, start)
@@ -154,6 +155,7 @@ def test_overlays_are_mixed_into_the_picture_where_their_files_say(url, data, ta
         assert np.abs(after - before)[cut][~outer[cut]].max(initial=0) <= 1, kind
 
 
+@pytest.mark.slow
 def test_the_address_restores_the_view(url, tab: Tab) -> None:
     tab.open(url)
     tab.choose("Windows", "window 4")
@@ -169,6 +171,7 @@ def test_the_address_restores_the_view(url, tab: Tab) -> None:
     assert "boost is between 1 and 10" in tab.note()
 
 
+@pytest.mark.slow
 def test_the_read_out_names_pixel_and_part(url, data, tab: Tab) -> None:
     tab.open(url, "?zoom=1&x=250&y=150&opacity=1")
     tab.page.mouse.move(*tab.screen(120, 80))
@@ -211,6 +214,7 @@ def _gray(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
 
+@pytest.mark.slow
 def test_the_picture_saved_as_on_the_screen_looks_like_it(url, tab: Tab) -> None:
     tab.open(url, "?zoom=1&x=249.5&y=149.5&opacity=0.6&colour=amber&boost=2&mask=1&label=1")
     seen = tab.settled()

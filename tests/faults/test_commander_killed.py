@@ -155,6 +155,7 @@ def layers(tmp_path: Path) -> Path:
     return write_layers(tmp_path / "seg", pixels(12, 700, 2100))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("layers")
 def test_workers_end_with_their_command_and_the_same_command_goes_on(tmp_path: Path) -> None:
     wanted = undisturbed("ingest", tmp_path / "plain")

@@ -27,6 +27,7 @@ def may_mount() -> bool:
     return tried.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not may_mount(), reason="small disks can only be mounted on Linux")
 def test_a_full_disk_is_told_and_the_same_call_goes_on(tmp_path: Path) -> None:
     write_layers(tmp_path / "seg", pixels(3, 700, 900))

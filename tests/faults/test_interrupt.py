@@ -81,9 +81,8 @@ def test_ctrl_c_ends_soon_and_the_same_command_goes_on(
     np.testing.assert_array_equal(a.tiles.values, b.tiles.values)
 
 
-@pytest.mark.parametrize(
-    "scheduler", ["threads", pytest.param("processes", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_ctrl_c_ends_a_cut_soon_and_the_same_command_goes_on(
     tmp_path: Path, scheduler: str
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from s5engine.budget import format_bytes
 
 COMPOSITE = """
@@ -29,6 +31,7 @@ def peak_of(width: int) -> int:
     return int(subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=300).stdout)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_ink() -> None:
     short, long = peak_of(2048), peak_of(16_384)
     # The picture itself, its matrices and the graph grow; the ink is 352 MB more.

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import s5engine as s5
 
 #: The largest segment that is published, px, and what its graphs may take, bytes.
@@ -55,6 +57,7 @@ def built(*sides: int) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_the_graphs_of_a_whole_segment_fit_into_a_gigabyte() -> None:
     whole, part = built(*SIDES), built(SIDES[0], SIDES[1] // 8)
     assert whole["blocks"] == 14 * 420

@@ -63,6 +63,7 @@ def peak_of_ingest(
     return int(result.stdout)
 
 
+@pytest.mark.slow
 def test_bands_are_bounded_by_the_budget(tmp_path: Path) -> None:
     height, width, layers, budget = 2048, 20_000, 8, "420 MiB"
     with served(height, width, layers) as url:

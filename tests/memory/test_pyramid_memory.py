@@ -87,6 +87,7 @@ def peak_of(store: Path, budget: str) -> tuple[int, int]:
     return measured, projected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [volume, ink])
 def test_the_peak_is_below_the_projected_one_and_does_not_grow(
     tmp_path: Path, make: Callable[[Path, int], Path]

@@ -42,7 +42,7 @@ def opened(layers: np.ndarray, how: str, folder: Path) -> xr.DataArray:
     return s5.ingest(files, folder / "volume.zarr", progress=False)
 
 
-@pytest.mark.parametrize("how", ["memory", "tiff", "zarr"])
+@pytest.mark.parametrize("how", ["memory", pytest.param("tiff", marks=pytest.mark.slow), "zarr"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 def test_stride_32_without_tta(dtype: str, how: str, model: s5.InkModel, tmp_path: Path) -> None:
     layers, mask = stack(dtype)
@@ -52,7 +52,8 @@ def test_stride_32_without_tta(dtype: str, how: str, model: s5.InkModel, tmp_pat
     np.testing.assert_allclose(ink.sel(window=3).values, golden, rtol=0, atol=TOLERANCE[dtype])
 
 
-@pytest.mark.parametrize("how", [pytest.param("memory", marks=pytest.mark.slow), "zarr"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["memory", "zarr"])
 def test_crop_at_stride_16_with_tta(how: str, model: s5.InkModel, tmp_path: Path) -> None:
     layers, mask = stack("uint8")
     crop = {"y": slice(20, 150), "x": slice(30, 190)}
@@ -65,6 +66,7 @@ def test_crop_at_stride_16_with_tta(how: str, model: s5.InkModel, tmp_path: Path
     assert (int(ink.y[0]), int(ink.x[0])) == (20, 30)
 
 
+@pytest.mark.slow
 def test_covering_edges_changes_only_what_2025_left_out(model: s5.InkModel) -> None:
     layers, mask = stack("uint8")
     asked = {"windows": [3], "stride": 32, "tta": 0, "mask": mask}

@@ -26,6 +26,7 @@ def demonstrate(folder: Path) -> tuple[float, float]:
     return s5.score_ink(ink.mean("window"), truth, papyrus).f1, best
 
 
+@pytest.mark.slow
 def test_a_small_demo_makes_its_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = module.SETTINGS.read_text().replace("[0, 640, 0, 2200]", "[0, 256, 0, 640]")
     settings = tmp_path / "demo.toml"

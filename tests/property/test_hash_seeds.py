@@ -64,6 +64,7 @@ def in_process(seed: int, store: Path) -> object:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_processes_of_several_seeds_build_and_compute_the_same(store: Path) -> None:
     seeds = [0, 1, 2, *np.random.default_rng().integers(3, 2**32, 2).tolist()]
     with ThreadPoolExecutor(2) as pool:

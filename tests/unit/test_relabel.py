@@ -285,6 +285,7 @@ def test_memory_and_reads_are_bounded_by_the_band(
     assert sum(h * w for h, w in read_shapes) == 2 * 2 * HEIGHT * WIDTH
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_part(tmp_path: Path, run: s5.Run) -> None:
     peaks = {}
     for tall in (3_000, 9_000):

@@ -184,6 +184,7 @@ def slow_texture(tiles: torch.Tensor) -> torch.Tensor:
     return texture(tiles)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_its_blocks_in_flight(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def holding(size: int, seconds: float) -> int:
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_memory_of_what_a_case_starts_counts() -> None:
     size = 300 * 2**20
     module = "tests.unit.benchmarks.test_suite"
@@ -56,6 +57,7 @@ def test_memory_of_what_a_case_starts_counts() -> None:
     assert measured.seconds > 1.2
 
 
+@pytest.mark.slow
 def test_preparation_is_not_timed() -> None:
     measured = run_case("tests.unit.benchmarks.test_suite:prepared")
     assert measured.result == "done"

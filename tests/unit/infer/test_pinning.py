@@ -90,10 +90,8 @@ def _taken(dask_scheduler: Any) -> list[tuple[str, str]]:
     return list(taken)
 
 
-@pytest.mark.parametrize(
-    ("device", "allowed"),
-    [("cuda:0", {WITH}), pytest.param("cpu", {WITH, WITHOUT}, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("device", "allowed"), [("cuda:0", {WITH}), ("cpu", {WITH, WITHOUT})])
 def test_the_network_runs_where_the_resource_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mixed: Client, device: str, allowed: set[str]
 ) -> None:

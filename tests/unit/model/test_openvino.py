@@ -44,7 +44,8 @@ def batch(n: int) -> torch.Tensor:
     return torch.cat([tile.roll(7 * i, dims=-1) for i in range(n)])
 
 
-@pytest.mark.parametrize("n", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [1, 2, 3])
 def test_it_answers_as_torch_does(model: s5.InkModel, checkpoint: Path, n: int) -> None:
     plain = s5.load_checkpoint(checkpoint, device="cpu")
     assert (model.backend, plain.backend) == ("openvino", "torch")

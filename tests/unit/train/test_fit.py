@@ -104,7 +104,8 @@ def test_an_interrupted_training_has_the_same_curve(
         assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
-@pytest.mark.parametrize("how", ["moved", pytest.param("copied", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["moved", "copied"])
 def test_a_training_goes_on_in_another_folder_with_its_own_best(
     tiles: s5.Tileset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:

@@ -65,6 +65,7 @@ def test_what_is_computed_from_a_store_has_none(tmp_path: Path) -> None:
         assert thumbnail(computed) is None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_real_kernel_shows_it_beside_xarrays_text(tmp_path: Path) -> None:
     s5.ingest(write_layers(tmp_path / "seg", pixels()), tmp_path / "a", progress=False)
