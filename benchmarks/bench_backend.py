@@ -1,4 +1,4 @@
-"""The network alone on a CPU: the plain one of 2025, the rewritten one, and OpenVINO."""
+"""The network alone on a CPU: the plain one of 2025 and the rewritten one."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import torch
 from benchmarks.common import Measured, run_case
 from benchmarks.record import case, ratio
 
-TITLE = "The network alone on a CPU: plain as in 2025, rewritten, and rewritten in OpenVINO"
+TITLE = "The network alone on a CPU: plain as in 2025, and rewritten"
 #: Some minutes.
 FULL: dict[str, Any] = {"model": "b3", "large": 4, "passes": 3, "rounds": 2}
 BENCH: dict[str, Any] = {**FULL, "rounds": 1}
 TINY: dict[str, Any] = {"model": "small", "large": 3, "passes": 1, "rounds": 1}
 CASES = "benchmarks.bench_backend"
-#: Each in its batches: of 2, which suit a CPU, and larger ones. OpenVINO compiles for each.
-WAYS = {"plain": (2, "large"), "rewritten": (2, "large"), "openvino": (2,)}
+#: Each in its batches: of 2, which suit a CPU, and larger ones.
+WAYS = {"plain": (2, "large"), "rewritten": (2, "large")}
 #: Bars for batches of 2 against the plain network's best batch.
-BARS = {"rewritten": 1.4, "openvino": 1.8}
+BARS = {"rewritten": 1.4}
 
 _SMALL: dict[str, Any] = {
     "tile": 64, "unetr_embed_dim": 48, "unetr_heads": 3, "unetr_layers": 4, "unetr_mlp_dim": 64,
@@ -34,20 +34,13 @@ _SMALL: dict[str, Any] = {
 
 def network(model: str, way: str, batches: list[int], passes: int) -> dict[str, Any]:
     """Return the seconds of a tile for each batch, those of the first pass, and some of the ink."""
-    from s5engine.model import (
-        NetworkConfig,
-        OpenVINONetwork,
-        UnetrSegformer,
-        rewrite_for_inference,
-    )
+    from s5engine.model import NetworkConfig, UnetrSegformer, rewrite_for_inference
 
     torch.manual_seed(0)
     config = NetworkConfig(**_SMALL) if model == "small" else NetworkConfig.preset(model)
     plain = UnetrSegformer(config).eval()
     tiles = torch.rand(max(batches), 1, config.layers, config.tile, config.tile)
     run: Any = plain if way == "plain" else rewrite_for_inference(plain)
-    if way == "openvino":
-        run = OpenVINONetwork(run)
     found: dict[str, Any] = {"tile": []}
     with torch.inference_mode():
         started = time.perf_counter()

@@ -16,7 +16,6 @@ from s5engine.budget import share_arena
 from s5engine.cli_arguments import address_of, box_of, cutting, numbers, prediction
 from s5engine.cli_check import check
 from s5engine.cli_options import (
-    Backend,
     Budget,
     Checkpoint,
     Crop,
@@ -98,7 +97,6 @@ def title(
     out: Out = Path("out/title"),
     device: Device = None,
     precision: Precision = "auto",
-    backend: Backend = "torch",
     batch: Annotated[int | None, typer.Option(help="Tiles per forward pass.")] = None,
     budget: Budget = None,
     trust: Trust = False,
@@ -109,7 +107,7 @@ def title(
 
     pipeline = _pipeline("title")
     chosen = s5.read_title_settings(settings or pipeline.SETTINGS)
-    model = s5.load_checkpoint(checkpoint, device=device, trust=trust, backend=backend)
+    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
     picture = pipeline.read_title(
         model, chosen, out, source=source, resume=not fresh, budget=budget, batch=batch,
         precision=precision,
@@ -245,7 +243,6 @@ def infer(
     ] = "auto",
     device: Device = None,
     precision: Precision = "auto",
-    backend: Backend = "torch",
     batch: Annotated[int | None, typer.Option(help="Tiles per forward pass.")] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float16, for the stores.")] = "float32",
     spread: Annotated[
@@ -260,7 +257,7 @@ def infer(
 
     contrasted, model, asked = prediction(
         volume, checkpoint, windows, part=part, crop=crop, mask=mask, device=device, trust=trust,
-        backend=backend, stride=stride, tta=tta, taper=taper, edge=edge, batch=batch,
+        stride=stride, tta=tta, taper=taper, edge=edge, batch=batch,
         precision=precision, budget=budget, spread=spread,
     )  # fmt: skip
     ink = s5.predict_ink(contrasted, model, **asked)

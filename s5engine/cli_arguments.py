@@ -99,12 +99,12 @@ def layer_files(address: str) -> str | None:
 
 def prediction(
     volume: str, checkpoint: Path, windows: str, *, part: int | None, crop: str | None, mask: str,
-    device: str | None, trust: bool, backend: str = "torch", **asked: Any,
+    device: str | None, trust: bool, **asked: Any,
 ) -> tuple[xr.DataArray, Any, dict[str, Any]]:  # fmt: skip
     """Return what `predict_ink` is to be called with: volume, model and the rest."""
     import s5engine as s5
 
-    model = s5.load_checkpoint(checkpoint, device=device, trust=trust, backend=backend)
+    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
     plain = cut(s5.open_volume(address_of(volume)), part, box_of(crop))
     contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
     if contrasted.dtype != "uint8":

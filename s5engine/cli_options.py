@@ -25,9 +25,6 @@ Device = Annotated[
     str | None, typer.Option(help="cuda, mps or cpu. [default: the first of them that is there]")
 ]
 Precision = Annotated[str, typer.Option(help="auto, float32, float16 or bfloat16.")]
-Backend = Annotated[
-    str, typer.Option(help="On a CPU: torch, openvino, or auto: the one that is faster here.")
-]
 Trust = Annotated[
     bool, typer.Option("--trust", help="Unpickle any class in the checkpoint. It can run code.")
 ]

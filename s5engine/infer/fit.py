@@ -154,20 +154,13 @@ def working_bytes(model: InkModel, batch: int) -> int:
     from s5engine.model.cost import network_cost
 
     cost = network_cost(model.config, _COUNTED_BATCH)
-    alive = cost.working_bytes * -(-batch // _COUNTED_BATCH)
-    if model.backend == "openvino":
-        from s5engine.model import openvino_backend
-
-        return openvino_backend.working_bytes(cost.weight_bytes, alive)
-    return alive
+    return cost.working_bytes * -(-batch // _COUNTED_BATCH)
 
 
 def kept_bytes(model: InkModel, batch: int) -> int:
     """Return what of its working bytes the network keeps when a batch is done."""
     if model.device.type != "cpu" or model.config is None:
         return 0
-    if model.backend == "openvino":
-        return working_bytes(model, batch)
     from s5engine.model.cost import network_cost
 
     return network_cost(model.config, _COUNTED_BATCH).kept_bytes * -(-batch // _COUNTED_BATCH)

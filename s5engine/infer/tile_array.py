@@ -113,5 +113,5 @@ def provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     return kept | {
         "volume": pixels_identity(volume), "network": model.identity,
         "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
-        "precision": model.precision, "backend": model.backend,
+        "precision": model.precision,
     }  # fmt: skip

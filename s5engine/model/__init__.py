@@ -4,7 +4,6 @@ from s5engine.model.checkpoint import Checkpoint, read_checkpoint, save_checkpoi
 from s5engine.model.config import NetworkConfig
 from s5engine.model.fused import rewrite_for_inference
 from s5engine.model.ink_model import InkModel, build_model, from_network, load_checkpoint
-from s5engine.model.openvino_backend import OpenVINONetwork
 from s5engine.model.unetr_segformer import UnetrSegformer
 from s5engine.model.wrap import wrap_model
 
@@ -12,7 +11,6 @@ __all__ = [
     "Checkpoint",
     "InkModel",
     "NetworkConfig",
-    "OpenVINONetwork",
     "UnetrSegformer",
     "build_model",
     "from_network",

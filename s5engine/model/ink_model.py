@@ -20,7 +20,6 @@ from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.config import NetworkConfig
 from s5engine.model.devices import resolve_device, resolve_precision, running_on
 from s5engine.model.fused import rewrite_for_inference
-from s5engine.model.openvino_backend import OpenVINONetwork, check_backend, faster
 from s5engine.model.owner import run_on
 from s5engine.model.sources import FromCheckpoint, FromNetwork, FromSeed, Source
 from s5engine.model.unetr_segformer import UnetrSegformer
@@ -46,8 +45,6 @@ class InkModel:
         Where it runs.
     precision : {"float32", "float16", "bfloat16"}
         What products are computed in. Sums, norms and attention scores are float32 always.
-    backend : {"torch", "openvino"}
-        What computes.
     name : str
         For records and messages.
     sha256 : str or None
@@ -68,12 +65,11 @@ class InkModel:
         run: TileFunction,
         plain: Callable[[], Any],
         origin: tuple[Source, str | torch.device | None] | None = None,
-        backend: str = "torch",
         config: NetworkConfig | None = None,
         sha256: str | None = None,
     ) -> None:
         self.tile, self.layers, self.reduction = tile, layers, reduction
-        self.device, self.precision, self.backend = device, precision, backend
+        self.device, self.precision = device, precision
         self.name, self.config, self.sha256 = name, config, sha256
         self._run, self._plain = run, plain
         self._origin, self._asked = origin, "auto"
@@ -93,14 +89,7 @@ class InkModel:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         sizes = self.tile, self.layers, self.reduction
-        return (
-            "s5engine-model",
-            self.identity,
-            sizes,
-            self.precision,
-            self.backend,
-            str(self.device),
-        )
+        return "s5engine-model", self.identity, sizes, self.precision, str(self.device)
 
     @property
     def network(self) -> Any:
@@ -165,13 +154,8 @@ class InkModel:
         Raises
         ------
         InvalidArgumentError
-            If the device or the backend does not compute in it.
+            If the device does not compute in it.
         """
-        if self.backend == "openvino" and precision not in ("auto", "float32"):
-            raise InvalidArgumentError(
-                f"The backend openvino computes in float32, not in {precision}.",
-                WayOut('Load the checkpoint with backend="torch".', "Use --backend torch."),
-            )
         other = object.__new__(type(self))  # copy.copy would go through __reduce__
         other.__dict__.update(self.__dict__)
         other.precision, other._asked = resolve_precision(precision, self.device), precision
@@ -180,8 +164,7 @@ class InkModel:
     def __reduce__(self) -> tuple[Callable[..., InkModel], tuple[Any, ...]]:
         if self._origin is None:
             raise TypeError(f"{self!r} does not say where it comes from, so it cannot be pickled.")
-        # The backend that was chosen travels: "auto" is not decided anew elsewhere.
-        return _restore, (*self._origin, self._asked, self.backend)
+        return _restore, (*self._origin, self._asked)
 
     def __repr__(self) -> str:
         return (
@@ -209,7 +192,6 @@ def load_checkpoint(
     *,
     device: str | torch.device | None = None,
     trust: bool = False,
-    backend: str = "torch",
 ) -> InkModel:
     """Load a UNETR-SF checkpoint of 2025 (or one of this package), ready for inference.
 
@@ -221,11 +203,6 @@ def load_checkpoint(
         Where to run: by default the first of CUDA, MPS and CPU that is there.
     trust : bool
         Unpickle objects of any class, which can run code: only for files of known origin.
-    backend : {"torch", "openvino", "auto"}
-        What computes on a CPU. ``"openvino"`` needs the extra ``fast`` and a minute to begin with,
-        its logits differ from torch's in the last bits; ``"auto"`` times both on one batch, once
-        in each process, says on standard error which it takes, and is torch where OpenVINO is
-        not installed or the device is not a CPU.
 
     Raises
     ------
@@ -234,15 +211,12 @@ def load_checkpoint(
     CheckpointError
         If it is not a checkpoint of this architecture, or damaged, or needs ``trust``.
     InvalidArgumentError
-        If the device is not available, or the backend unknown or not for it.
-    MissingExtraError
-        If the backend is not installed.
+        If the device is not available.
     """
     where = resolve_device(device)
-    check_backend(backend, where)  # before the file is read
     checkpoint = run_on(str(where), lambda: read_checkpoint(path, trust=trust))
     source = FromCheckpoint(checkpoint.path.absolute(), checkpoint.sha256, checkpoint.config, trust)
-    return _cached(source, device, checkpoint.network, backend)
+    return _cached(source, device, checkpoint.network)
 
 
 def build_model(
@@ -276,25 +250,19 @@ _cache: OrderedDict[tuple[Any, ...], InkModel] = OrderedDict()
 _cache_lock = threading.Lock()
 
 
-def _restore(
-    source: Source, device: str | torch.device | None, precision: str, backend: str = "torch"
-) -> InkModel:
+def _restore(source: Source, device: str | torch.device | None, precision: str) -> InkModel:
     """Rebuild a pickled model, or return the one that this process has already."""
-    check_backend(backend, resolve_device(device))
-    return _cached(source, device, source.network, backend).with_precision(precision)
+    return _cached(source, device, source.network).with_precision(precision)
 
 
 def _cached(
-    source: Source,
-    device: str | torch.device | None,
-    build: Callable[[], UnetrSegformer],
-    backend: str = "torch",
+    source: Source, device: str | torch.device | None, build: Callable[[], UnetrSegformer]
 ) -> InkModel:
-    key = (source, str(device), backend)
+    key = (source, str(device))
     with _cache_lock:  # held while loading: threads that need the same model wait for it
         if key not in _cache:
             owner = str(resolve_device(device))
-            _cache[key] = run_on(owner, lambda: _assemble(source, device, build(), backend))
+            _cache[key] = run_on(owner, lambda: _assemble(source, device, build()))
             while len(_cache) > _CACHE_SIZE:
                 _cache.popitem(last=False)
         _cache.move_to_end(key)
@@ -302,24 +270,15 @@ def _cached(
 
 
 def _assemble(
-    source: Source,
-    device: str | torch.device | None,
-    plain: UnetrSegformer,
-    backend: str = "torch",
+    source: Source, device: str | torch.device | None, plain: UnetrSegformer
 ) -> InkModel:
-    """Rewrite ``plain`` for inference and put it on its device, or hand it to another backend."""
+    """Rewrite ``plain`` for inference and put it on its device."""
     where = resolve_device(device)
     config = source.config
     network = rewrite_for_inference(plain).to(where)
-    other = None
-    if backend == "openvino":
-        other = OpenVINONetwork(network)
-    elif backend == "auto" and where.type == "cpu":
-        other = faster(network, network, config)
-    function: Callable[[Tensor], Tensor] = network if other is None else other
 
     def run(tiles: Tensor) -> Tensor:
-        out: Tensor = function(tiles.unsqueeze(1))  # (n, 1, layers, P, P) → (n, P/4, P/4)
+        out: Tensor = network(tiles.unsqueeze(1))  # (n, 1, layers, P, P) → (n, P/4, P/4)
         return out
 
     return InkModel(
@@ -332,7 +291,6 @@ def _assemble(
         run=run,
         plain=functools.cache(source.network),
         origin=(source, device),
-        backend="torch" if other is None else "openvino",
         config=config,
         sha256=source.sha256,
     )

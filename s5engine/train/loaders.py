@@ -63,7 +63,7 @@ class Loaders(lightning.LightningDataModule):
     def _loader(self, data: Any, *, drop_last: bool) -> DataLoader[Any]:
         s = self._settings
         # Not shuffled here: the draws are, by their seed.
-        # Not forked from this process: libraries with threads of their own (OpenVINO) crash so.
+        # Not forked from this process: libraries with threads of their own (OpenMP) crash so.
         method = "spawn" if os.name == "nt" else "forkserver"
         return DataLoader(
             data, batch_size=s.batch, num_workers=s.workers, drop_last=drop_last,

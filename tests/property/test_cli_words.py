@@ -45,7 +45,7 @@ ODD = ["0", "-1", "7", "9999", "1-0", "2,2", "x", "", "nan", "0,0,0,0", "-5,9,0,
 OPTIONS = ["--windows", "--stride", "--tta", "--crop", "--part", "--parts", "--layers", "--width",
            "--mask", "--batch", "--budget", "--boost", "--reduce", "--checkpoint", "--source",
            "--tile", "--first-offset", "--max-spread", "--ink-above", "--threshold", "--precision",
-           "--dtype", "--backend", "--device", "--zarr-format", "--epochs"]  # fmt: skip
+           "--dtype", "--device", "--zarr-format", "--epochs"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
