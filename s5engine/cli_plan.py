@@ -106,9 +106,7 @@ def _plan_title(pipeline: Callable[[str], Any], *, measure: bool, **given: Any) 
     import s5engine as s5
 
     settings = s5.read_title_settings(given["settings"] or pipeline("title").SETTINGS)
-    model = s5.load_checkpoint(
-        given["checkpoint"], device=given["device"], trust=given["trust"]
-    )
+    model = s5.load_checkpoint(given["checkpoint"], device=given["device"], trust=given["trust"])
     passed = {name: given[name] for name in ("source", "budget", "batch", "precision")}
     for step, told in (
         pipeline("title_plan").plan_title(model, settings, measure=measure, **passed).items()

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from s5engine.atomic import atomic_write
 from s5engine.store.png import AT_ONCE, write_gray_png
 
 if TYPE_CHECKING:
@@ -36,10 +37,8 @@ def write_npy(ink: xr.DataArray, directory: Path) -> list[Path]:
     """
     paths = []
     for plane, path in _planes(ink, directory / "npy_files", "npy"):
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             _write_plane(file, plane)
-        partial.replace(path)
         paths.append(path)
     return paths
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from s5engine.atomic import write_json
 from s5engine.errors import StoreError, WayOut
 from s5engine.foreign import brief, mapping, read_json, reading, text, whole, wholes
 
@@ -39,10 +39,7 @@ def versions() -> dict[str, str]:
 
 def write_record(directory: Path, record: dict[str, Any]) -> None:
     """Write ``run.json``, whole or not at all."""
-    path = directory / RECORD_NAME
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(directory / RECORD_NAME, record)
 
 
 def read_record(directory: Path) -> dict[str, Any]:

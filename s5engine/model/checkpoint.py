@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from s5engine.address import local_file
+from s5engine.atomic import atomic_write
 from s5engine.errors import CheckpointError, CheckpointNotFoundError, InvalidArgumentError, WayOut
 from s5engine.foreign import brief, reading
 from s5engine.model.config import NetworkConfig
@@ -177,20 +177,14 @@ def save_checkpoint(
             **config.to_hyper_parameters(),
         },
     }
-    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
+    with atomic_write(file) as partial:
         with partial.open("wb") as stream:
             torch.save(contents, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
         if foreign := _foreign_classes(partial):
             raise InvalidArgumentError(
                 f"A checkpoint holds tensors and plain values, not objects of {foreign}.",
                 "Convert them first, for example with float(…) or str(…).",
             )
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
     return file
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from s5engine.errors import InvalidArgumentError, WayOut
+from s5engine.errors import InvalidArgumentError
 from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.config import NetworkConfig
 from s5engine.model.devices import resolve_device, resolve_precision, running_on
@@ -269,9 +269,7 @@ def _cached(
         return _cache[key]
 
 
-def _assemble(
-    source: Source, device: str | torch.device | None, plain: UnetrSegformer
-) -> InkModel:
+def _assemble(source: Source, device: str | torch.device | None, plain: UnetrSegformer) -> InkModel:
     """Rewrite ``plain`` for inference and put it on its device."""
     where = resolve_device(device)
     config = source.config

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.atomic import atomic_write
 from s5engine.errors import InvalidArgumentError
 from s5engine.phantom.layouts import encode_layers
 from s5engine.phantom.papyrus import Phantom
@@ -63,9 +64,8 @@ def write_labelled(
     layers.mkdir(parents=True, exist_ok=True)
     for name, content in encode_layers(phantom, "rows-lzw").items():
         if not (layers / name).exists():  # the same bytes: but a newer file is another source
-            partial = layers / f"{name}.partial"
-            partial.write_bytes(content)
-            partial.replace(layers / name)
+            with atomic_write(layers / name) as partial:
+                partial.write_bytes(content)
     return ingest(layers, folder / f"{segment}.zarr", progress=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s5engine import console
+from s5engine.atomic import write_json
 from s5engine.budget import current_rss
 from s5engine.errors import afresh
 from s5engine.geometry import Box
@@ -108,9 +108,7 @@ def _agree(job: Job, *, resume: bool) -> None:
             afresh("Split all parts afresh", ", or into another directory"),
         )
     if found is None or found.to_json() != wanted:
-        temporary = note.with_suffix(".partial")
-        temporary.write_text(json.dumps(wanted, indent=1))
-        temporary.replace(note)
+        write_json(note, wanted)
 
 
 def _passes(job: Job, pending: list[PartFile]) -> list[list[PartFile]]:

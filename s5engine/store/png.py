@@ -16,6 +16,8 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.atomic import atomic_write
+
 #: Pixels that are packed at a time, about: packing holds them three times.
 AT_ONCE = 2**22
 
@@ -73,13 +75,11 @@ def write_gray_png(
     bands : iterable of (rows, width) uint8 arrays
         From the top, ``height`` rows in all.
     """
-    temporary = path.with_name(f"{path.name}.partial")
-    with temporary.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         picture = GrayPng(file, shape)
         for band in bands:
             picture.append(band)
         picture.finish()
-    temporary.replace(path)
 
 
 def _chunk(file: BinaryIO, kind: bytes, data: bytes) -> None:

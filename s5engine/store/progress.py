@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from s5engine.atomic import atomic_write
 from s5engine.errors import ResumeError, StoreError, afresh
 from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
 from s5engine.store.identity import check_source
@@ -200,13 +201,9 @@ def rewrite(path: Path, settings: Mapping[str, Any], units: Sequence[str]) -> No
         If it cannot be written.
     """
     records: list[dict[str, Any]] = [_first_line(settings), *({"unit": unit} for unit in units)]
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_write(path) as partial, partial.open("wb") as file:
             file.writelines(json.dumps(record).encode() + b"\n" for record in records)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except OSError as error:
         raise StoreError(f"The journal {path} cannot be written: {error.strerror}.") from error
 

@@ -13,6 +13,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from s5engine.atomic import atomic_write, write_text
 from s5engine.console import Meter, say
 from s5engine.store.progress import Journal
 from s5engine.train.data import as_tensors
@@ -110,9 +111,8 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
         super().on_train_epoch_end(trainer, module)
-        partial = self.last.with_name(f".{self.last.name}.partial")
-        trainer.save_checkpoint(partial)
-        partial.replace(self.last)
+        with atomic_write(self.last) as partial:
+            trainer.save_checkpoint(partial)
         self._journal.finish(f"epoch {trainer.current_epoch}")
 
 
@@ -129,6 +129,4 @@ def _write_figures(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows([row | {"epoch": int(row["epoch"])} for row in rows])
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text.getvalue(), encoding="utf-8")
-    partial.replace(path)
+    write_text(path, text.getvalue())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.address import local_file
+from s5engine.atomic import write_json
 from s5engine.console import progress as show_progress
 from s5engine.console import say
 from s5engine.errors import (
@@ -303,7 +304,7 @@ def _fit(job: _Job, told: dict[str, Any], journal: Journal, progress: bool) -> P
         trainer.fit(module, loaders, ckpt_path=last)
     best = Path(keeper.best_model_path)
     figures = {"best": best.name, "val_iou": float(keeper.best_model_score or 0)}
-    _write_record(job.folder, figures | {"settings": told})
+    write_json(job.folder / RECORD, figures | {"settings": told})
     return best
 
 
@@ -335,13 +336,6 @@ def _loggers(job: _Job) -> Any:
     if "wandb" in job.settings.loggers:
         found.append(WandbLogger(project="s5engine", save_dir=job.folder))
     return found or False
-
-
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write ``train.json``, whole or not at all."""
-    partial = folder / f".{RECORD}.partial"
-    partial.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(folder / RECORD)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from s5engine.atomic import atomic_write
 from s5engine.errors import StoreError
 from s5engine.foreign import brief, cause, check_file, mapping, reading, text
 from s5engine.geometry import Box
@@ -112,9 +113,8 @@ class Draft:
                 elif made is None:
                     self.file.unlink(missing_ok=True)
                 if made is not None:
-                    partial = self.file.with_name(f"{self.file.name}.partial")
-                    partial.write_bytes(made)
-                    partial.replace(self.file)
+                    with atomic_write(self.file) as partial:
+                        partial.write_bytes(made)
         except OSError as error:
             raise StoreError(
                 f"The draft {self.file} cannot be written: {cause(error)}.",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from s5engine.atomic import atomic_write
+
 #: Letters that the font has not, and what is drawn for them.
 _LETTERS = str.maketrans({"×": "x", "–": "-", "—": "-", "−": "-", "µ": "u", "σ": "s"})
 #: Width and height of the plot itself, and the margins around it, px.
@@ -55,9 +57,8 @@ def write_histogram(panels: Sequence[tuple[str, np.ndarray]], top: float, path: 
             if high:
                 pen.rectangle([left, zero - high, max(right - 1, left), zero - 1], fill=_BAR)
         pen.line([(_LEFT, zero), (_LEFT + _WIDTH, zero)], fill=_INK)
-    partial = path.with_name(f"{path.name}.partial")
-    picture.save(partial, format="PNG", optimize=True)
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        picture.save(partial, format="PNG", optimize=True)
     return path
 
 

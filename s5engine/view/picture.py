@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from s5engine.address import local_file
+from s5engine.atomic import atomic_write
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.store.png import write_gray_png
 from s5engine.view.composite import to_gray
@@ -89,11 +90,10 @@ def write_sheet(
             sheet.paste(Image.fromarray(to_gray(picture)), (left, top + _LINE))
         top += height + _LINE + _GAP
     target = local_file(path, "picture")
-    partial = target.with_name(target.name + ".partial")
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(partial, format="PNG", optimize=True)
-        partial.replace(target)
+        with atomic_write(target) as partial:
+            sheet.save(partial, format="PNG", optimize=True)
     return target
 
 

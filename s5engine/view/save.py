@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.atomic import atomic_write
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
 from s5engine.paths import path_name
@@ -222,9 +223,8 @@ def _gray_of(
 def _write_colour(pixels: npt.NDArray[np.uint8], target: Path) -> None:
     from PIL import Image
 
-    partial = target.with_name(f"{target.name}.partial")
-    Image.fromarray(pixels).save(partial, format="PNG")
-    partial.replace(target)
+    with atomic_write(target) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG")
 
 
 def _record(

@@ -1,0 +1,80 @@
+"""Files that are there whole or not at all, whenever the process is killed or the power is cut."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+#: The ending of a file until it is whole.
+PARTIAL = ".partial"
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a path beside ``path``; what is written there takes its place when all is on the disk.
+
+    The data first, then the name: a power cut between the two leaves the former file. If writing
+    fails, nothing is left behind.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; its folder must exist.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "a.txt") as partial:
+    ...         _ = partial.write_text("all of it")
+    ...     (Path(folder) / "a.txt").read_text()
+    'all of it'
+    """
+    partial = path.with_name(f"{path.name}{PARTIAL}")
+    try:
+        yield partial
+        _sync(partial)
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file, as `atomic_write`."""
+    with atomic_write(path) as partial:
+        partial.write_bytes(text.encode())
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a JSON file that people can read, as `atomic_write`."""
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk; systems that cannot do that for folders go without.
+
+    Windows opens no folder, and some network file systems sync none.
+    """
+    with contextlib.suppress(OSError):
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
