@@ -6,7 +6,6 @@ computed until a product is written. Importing this package loads no heavy libra
 looked up when it is first used.
 """
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +125,6 @@ def __getattr__(name: str) -> object:
     """Import the module that holds a public name when the name is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    _greet_notebook()
     home = import_module(f"{__name__}.{_HOMES[name]}")
     # One room can be called itself, see there.
     value: object = home if _HOMES[name] == name else getattr(home, name)
@@ -145,18 +143,6 @@ def _show_array(array: Any) -> str:
     from s5engine.view.notebook import html
 
     return html(array)
-
-
-def _greet_notebook() -> None:
-    """Do so by itself where IPython is running already, once."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    if shell is not None and not _greeted:
-        _greeted.append(True)
-        load_ipython_extension(shell)
-
-
-_greeted: list[bool] = []
 
 
 def __dir__() -> list[str]:

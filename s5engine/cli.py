@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
-from s5engine.address import place_of
+from s5engine.address import local_path, place_of
 from s5engine.budget import share_arena
-from s5engine.cli_arguments import address_of, box_of, cutting, numbers, prediction
+from s5engine.cli_arguments import (
+    address_of,
+    box_of,
+    cutting,
+    layer_files,
+    numbers,
+    plan_title,
+    prediction,
+)
 from s5engine.cli_check import check
 from s5engine.cli_options import (
     Budget,
@@ -21,20 +30,53 @@ from s5engine.cli_options import (
     Crop,
     Device,
     Fresh,
+    Measure,
     Out,
+    Plan,
     Precision,
+    Scheduler,
     Trust,
     Version,
-    in_threads,
-    scheduled,
+    Workers,
+    where_dask_works,
+    works_here,
 )
-from s5engine.cli_plan import planning_group
 from s5engine.cli_training import relabel, tiles, train
 from s5engine.console import now, watched_output
 from s5engine.errors import InvalidArgumentError, S5Error
 
+#: Verbs that can be planned; the first where none is named.
+PLANNED = ("infer", "fetch", "split", "title")
+
+
+class _Verbs(TyperGroup):
+    """The verbs; ``plan VERB …`` stands for ``VERB … --plan``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the planned verb in front."""
+        if args[:1] == ["plan"] and args[1:2] not in ([], ["-h"], ["--help"]):
+            _, first, *rest = args
+            if first not in PLANNED:
+                _check_volume(first)
+                first, rest = PLANNED[0], [first, *rest]
+            args = [first, *rest, "--plan"]
+        return super().parse_args(ctx, args)
+
+
+def _check_volume(word: str) -> None:
+    """Refuse a first word that is neither a verb, an option nor a volume."""
+    where = local_path(address_of(word))
+    if not word.startswith("-") and where is not None and not where.exists():
+        raise InvalidArgumentError(
+            f"There is no verb and no volume {word!r}.",
+            f"Verbs that can be planned are {', '.join(PLANNED)}; a volume is a store, "
+            "a folder of layers or an address.",
+        )
+
+
 app = typer.Typer(
     name="s5",
+    cls=_Verbs,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -77,15 +119,19 @@ def _complain(text: str) -> None:
 
 
 @app.command()
-@scheduled
-def demo(out: Out = Path("out/demo"), budget: Budget = None) -> None:
+def demo(
+    out: Out = Path("out/demo"),
+    budget: Budget = None,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
+) -> None:
     """Run the whole line on a synthetic segment served on this machine, and show it."""
-    typer.echo(_pipeline("demo").demo(out, budget=budget))
-    now("s5", "view", out / "run", out / "volume.zarr")
+    with where_dask_works(scheduler, workers, budget):
+        typer.echo(_pipeline("demo").demo(out, budget=budget))
+        now("s5", "view", out / "run", out / "volume.zarr")
 
 
 @app.command()
-@scheduled
 def title(
     checkpoint: Checkpoint,
     source: Annotated[
@@ -101,29 +147,39 @@ def title(
     budget: Budget = None,
     trust: Trust = False,
     fresh: Fresh = False,
+    plan: Plan = False,
+    measure: Measure = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Read the title of Scroll 5: from the data server's address to the picture."""
     import s5engine as s5
 
-    pipeline = _pipeline("title")
-    chosen = s5.read_title_settings(settings or pipeline.SETTINGS)
-    model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
-    picture = pipeline.read_title(
-        model, chosen, out, source=source, resume=not fresh, budget=budget, batch=batch,
-        precision=precision,
-    )  # fmt: skip
-    typer.echo(picture)
-    now("s5", "view", out / "run", out / "volume.zarr")
+    with where_dask_works(scheduler, workers, budget):
+        pipeline = _pipeline("title")
+        chosen = s5.read_title_settings(settings or pipeline.SETTINGS)
+        model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
+        means: dict[str, Any] = {
+            "source": source, "budget": budget, "batch": batch, "precision": precision,
+        }  # fmt: skip
+        if plan or measure:
+            for step, told in plan_title(model, chosen, measure=measure, **means).items():
+                typer.secho(step, bold=True)
+                typer.echo(told)
+            return
+        typer.echo(pipeline.read_title(model, chosen, out, resume=not fresh, **means))
+        now("s5", "view", out / "run", out / "volume.zarr")
 
 
 @app.command()
-@in_threads
 def info(
     volume: Annotated[str, typer.Argument(help="A store, folder or address; or a run's folder.")],
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for a contact sheet and a histogram as well."),
     ] = None,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Say what a volume or a run is, from its metadata alone; with -o, draw it too.
 
@@ -131,6 +187,7 @@ def info(
     """
     from s5engine.cli_info import run_lines, volume_lines
 
+    works_here("info", scheduler, workers)
     place = place_of(volume)
     is_run = isinstance(place, Path) and (place / "run.json").exists()
     for name, value in run_lines(volume) if is_run else volume_lines(volume):
@@ -143,7 +200,6 @@ def info(
 
 
 @app.command()
-@scheduled
 def fetch(
     source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a name.")],
     store: Annotated[Path, typer.Argument(help="The zarr store to write.")],
@@ -157,6 +213,10 @@ def fetch(
     ] = False,
     budget: Budget = None,
     fresh: Fresh = False,
+    plan: Plan = False,
+    measure: Measure = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Copy layers into a chunked zarr store, resumable.
 
@@ -166,20 +226,26 @@ def fetch(
     """
     import s5engine as s5
 
-    s5.ingest(
-        address_of(source), store, layers=numbers(layers), box=box_of(crop), resume=not fresh,
-        budget=budget, zarr_format=2 if zarr_format == "2" else 3, pyramid=not no_pyramid,
-    )  # fmt: skip
-    typer.echo(store)
-    now("s5", "view", store)
+    with where_dask_works(scheduler, workers, budget):
+        asked: dict[str, Any] = {
+            "layers": numbers(layers), "box": box_of(crop), "budget": budget,
+            "zarr_format": 2 if zarr_format == "2" else 3, "pyramid": not no_pyramid,
+        }  # fmt: skip
+        if plan or measure:
+            typer.echo(s5.plan_ingest(address_of(source), **asked, measure=measure))
+            return
+        s5.ingest(address_of(source), store, **asked, resume=not fresh)
+        typer.echo(store)
+        now("s5", "view", store)
 
 
 @app.command()
-@scheduled
 def pyramid(
     store: Annotated[Path, typer.Argument(help="A store that fetch made, or a run's folder.")],
     budget: Budget = None,
     fresh: Fresh = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Add coarser levels to a volume or a run's ink, for viewers; resumable.
 
@@ -187,13 +253,13 @@ def pyramid(
     """
     import s5engine as s5
 
-    for level in s5.write_pyramid(store, budget=budget, resume=not fresh):
-        typer.echo(f"1:{level.attrs['reduction']} {' × '.join(map(str, level.shape))}")
-    now("s5", "view", store)
+    with where_dask_works(scheduler, workers, budget):
+        for level in s5.write_pyramid(store, budget=budget, resume=not fresh):
+            typer.echo(f"1:{level.attrs['reduction']} {' × '.join(map(str, level.shape))}")
+        now("s5", "view", store)
 
 
 @app.command()
-@scheduled
 def split(
     source: Annotated[str, typer.Argument(help="Address or folder of the layers, or a store.")],
     out: Out = Path("data"),
@@ -204,6 +270,9 @@ def split(
     no_contrast: Annotated[bool, typer.Option("--no-contrast", help="Cut only.")] = False,
     budget: Budget = None,
     fresh: Fresh = False,
+    plan: Plan = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Write the 2025 tree of parts as TIFF files, all parts in one pass.
 
@@ -212,16 +281,19 @@ def split(
     """
     import s5engine as s5
 
-    cut_from, asked = cutting(source, parts, layers, width, first_offset, no_contrast, budget)
-    folders = s5.split(cut_from, out, **asked, resume=not fresh)
-    for folder in folders.values():
-        typer.echo(folder)
-    if folders:
-        now("s5", "view", Path(next(iter(folders.values()))).parent)
+    with where_dask_works(scheduler, workers, budget):
+        cut_from, asked = cutting(source, parts, layers, width, first_offset, no_contrast, budget)
+        if plan:
+            typer.echo(s5.plan_split(cut_from, **asked))
+            return
+        folders = s5.split(cut_from, out, **asked, resume=not fresh)
+        for folder in folders.values():
+            typer.echo(folder)
+        if folders:
+            now("s5", "view", Path(next(iter(folders.values()))).parent)
 
 
 @app.command()
-@scheduled
 def infer(
     volume: Annotated[str, typer.Argument(help="A store, folder or address of layers.")],
     checkpoint: Checkpoint,
@@ -251,18 +323,27 @@ def infer(
     budget: Budget = None,
     trust: Trust = False,
     fresh: Fresh = False,
+    plan: Plan = False,
+    measure: Measure = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Predict ink and write it as a run, resumable; contrast is applied if it was not yet."""
     import s5engine as s5
 
-    contrasted, model, asked = prediction(
-        volume, checkpoint, windows, part=part, crop=crop, mask=mask, device=device, trust=trust,
-        stride=stride, tta=tta, taper=taper, edge=edge, batch=batch,
-        precision=precision, budget=budget, spread=spread,
-    )  # fmt: skip
-    ink = s5.predict_ink(contrasted, model, **asked)
-    typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
-    now("s5", "view", out, volume)
+    with where_dask_works(scheduler, workers, budget):
+        contrasted, model, asked = prediction(
+            volume, checkpoint, windows, part=part, crop=crop, mask=mask, device=device,
+            trust=trust, stride=stride, tta=tta, taper=taper, edge=edge, batch=batch,
+            precision=precision, budget=budget, spread=spread,
+        )  # fmt: skip
+        if plan or measure:
+            source = layer_files(volume)
+            typer.echo(s5.plan(contrasted, model, **asked, source=source, measure=measure))
+            return
+        ink = s5.predict_ink(contrasted, model, **asked)
+        typer.echo(s5.write_run(ink, out, dtype=dtype, resume=not fresh).directory)
+        now("s5", "view", out, volume)
 
 
 app.command()(check)
@@ -271,7 +352,6 @@ app.command()(tiles)
 
 
 @app.command()
-@scheduled
 def composite(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The PNG.")] = Path("composite.png"),
@@ -282,25 +362,29 @@ def composite(
     flip: Annotated[bool, typer.Option("--flip", help="Mirror horizontally.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Ink dark on light.")] = False,
     reduce: Annotated[int, typer.Option(help="Reduction of each side.")] = 4,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Combine the windows of a run into one picture."""
     import s5engine as s5
 
-    if out.suffix.lower() != ".png":
-        raise InvalidArgumentError(f"The picture is written as PNG: {out} does not end in .png.")
-    picture = s5.composite(
-        s5.open_run(run).ink, method=method, boost=boost,
-        flip=flip, invert=invert, reduce=reduce,
-    )  # fmt: skip
-    typer.echo(s5.write_picture(picture, out))
-    now("s5", "view", run)
+    with where_dask_works(scheduler, workers):
+        if out.suffix.lower() != ".png":
+            raise InvalidArgumentError(
+                f"The picture is written as PNG: {out} does not end in .png."
+            )
+        picture = s5.composite(
+            s5.open_run(run).ink, method=method, boost=boost,
+            flip=flip, invert=invert, reduce=reduce,
+        )  # fmt: skip
+        typer.echo(s5.write_picture(picture, out))
+        now("s5", "view", run)
 
 
 app.command()(relabel)
 
 
 @app.command()
-@in_threads
 def view(
     places: Annotated[
         list[str],
@@ -317,6 +401,8 @@ def view(
         "out/view"
     ),
     no_open: Annotated[bool, typer.Option("--no-open", help="Do not open the browser.")] = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Look at ink over its surface in the browser, and draw labels; also while a run goes.
 
@@ -325,16 +411,23 @@ def view(
     """
     from s5engine.view.app import view as serve
 
+    works_here("view", scheduler, workers)
     serve(places, labels=labels, proposal=proposal, saves=out, port=port, browser=not no_open)
+
+
+@app.command(no_args_is_help=True)
+def plan(
+    verb: Annotated[
+        str, typer.Argument(help=f"{', '.join(PLANNED)}; or the volume of {PLANNED[0]}.")
+    ],
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
+) -> None:
+    """Say what a verb with the same options will cost: `s5 plan VERB …` is `s5 VERB … --plan`."""
+    raise AssertionError(f"{verb} is put in front before")
 
 
 def _pipeline(name: str) -> Any:
     """Return a module of ``pipelines/``: inside the installed package, or beside it in a clone."""
     inside = f"{__package__}.pipelines"
     return import_module(f"{inside if find_spec(inside) else 'pipelines'}.{name}")
-
-
-app.add_typer(
-    planning_group({"infer": infer, "fetch": fetch, "split": split, "title": title}, _pipeline),
-    name="plan",
-)

@@ -12,6 +12,8 @@ from s5engine.errors import InvalidArgumentError
 if TYPE_CHECKING:
     import xarray as xr
 
+    from s5engine import IngestPlan, InkModel, Plan, TitleSettings
+
 
 def address_of(text: str) -> str:
     """Return an address; a bare segment name that the catalogue knows is looked up there."""
@@ -130,3 +132,23 @@ def cutting(
         "lookup": None if points is None else s5.lookup_table(points, opened.dtype),
     }  # fmt: skip
     return opened if address.rstrip("/").endswith(".zarr") else address, asked
+
+
+def plan_title(
+    model: InkModel, settings: TitleSettings, *, source: str | Path | None, budget: str | None,
+    batch: int | None, precision: str, measure: bool,
+) -> dict[str, IngestPlan | Plan]:  # fmt: skip
+    """Return what the two long steps of the title will cost, from metadata alone."""
+    import s5engine as s5
+
+    how, box = settings.how, settings.box
+    s5.check_prediction(model, box.shape, settings.layers, **how)
+    layers = s5.list_layers(source or settings.source)
+    fetch = s5.plan_ingest(layers, layers=settings.layers, box=box, budget=budget, measure=measure)
+    volume = s5.open_volume(layers.url).sel(layer=list(settings.layers))
+    volume = volume.isel(y=slice(box.y0, box.y1), x=slice(box.x0, box.x1))
+    infer = s5.plan(
+        s5.to_uint8(s5.contrast(volume)), model, mask=s5.papyrus_mask(volume, settings.mask_layer),
+        batch=batch, precision=precision, budget=budget, measure=measure, **how,
+    )  # fmt: skip
+    return {"fetch": fetch, "infer": infer}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from s5engine.address import place_of
-from s5engine.cli_options import Budget, in_threads
+from s5engine.cli_options import Budget, Scheduler, Workers, works_here
 from s5engine.console import now
 from s5engine.errors import StoreError
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from s5engine.store.check import Damage
 
 
-@in_threads
 def check(
     place: Annotated[
         str, typer.Argument(help="A zarr store or address of one, or the folder of a run.")
@@ -28,6 +27,8 @@ def check(
         str | None, typer.Option(help="Where the layers of a volume are now, for --repair.")
     ] = None,
     budget: Budget = None,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Read all of a store or a run, and name the files that are damaged or gone.
 
@@ -35,6 +36,7 @@ def check(
     from its source again; a run forgets its damaged blocks, and the command that wrote it makes
     them again.
     """
+    works_here("check", scheduler, workers)
     from s5engine.infer.check_run import check_run, reopen_run
     from s5engine.infer.record import RECORD_NAME
     from s5engine.store.check import check_store, repair_volume

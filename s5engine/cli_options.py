@@ -1,16 +1,12 @@
-"""Options that several verbs share: what they are called, where dask works, and another verb's."""
+"""Options that several verbs share: what they are called, and where dask works."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-
-Verb = Callable[..., None]
 
 Budget = Annotated[
     str | None, typer.Option(help='Memory to stay within, e.g. "8 GiB". [default: 60 % of it]')
@@ -30,84 +26,37 @@ Trust = Annotated[
 ]
 
 
-def _option(name: str, default: Any, annotation: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+Scheduler = Annotated[
+    str, typer.Option(help="threads, processes, tcp://host:8786 or a scheduler file.")
+]
+Workers = Annotated[
+    int | None, typer.Option(help="Threads, or processes. [default: what the machine has]")
+]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Only say what it will cost, from metadata alone.")
+]
+Measure = Annotated[
+    bool, typer.Option("--measure", help="Plan, and time a little of it for the expected time.")
+]
 
 
-_SCHEDULER = _option(
-    "scheduler",
-    "threads",
-    Annotated[str, typer.Option(help="threads, processes, tcp://host:8786 or a scheduler file.")],
-)
-_WORKERS = _option(
-    "workers",
-    None,
-    Annotated[
-        int | None, typer.Option(help="Threads, or processes. [default: what the machine has]")
-    ],
-)
-_MEASURE = _option(
-    "measure",
-    False,
-    Annotated[bool, typer.Option("--measure", help="Time a little of it, for the expected time.")],
-)
+def where_dask_works(
+    scheduler: str, workers: int | None, budget: str | None = None
+) -> AbstractContextManager[Any]:
+    """Return a context in which dask works where ``--scheduler`` and ``--workers`` say."""
+    if scheduler == "threads" and workers is None:  # as dask works anyway
+        return nullcontext()
+    import s5engine as s5
+
+    return s5.cluster(scheduler, workers=workers, budget=budget)
 
 
-def scheduled(verb: Verb) -> Verb:
-    """Return the verb with ``--scheduler`` and ``--workers``, run inside `s5engine.cluster`."""
+def works_here(verb: str, scheduler: str, workers: int | None) -> None:
+    """Say that workers are not used, where a verb that dask has no part in is given some."""
+    if scheduler != "threads" or workers is not None:
+        from s5engine.console import say
 
-    @functools.wraps(verb)
-    def run(*, scheduler: str, workers: int | None, **asked: Any) -> None:
-        if scheduler == "threads" and workers is None:  # as dask works anyway
-            verb(**asked)
-            return
-        import s5engine as s5
-
-        with s5.cluster(scheduler, workers=workers, budget=asked.get("budget")):
-            verb(**asked)
-
-    return _with_parameters(run, [*_parameters(verb), _SCHEDULER, _WORKERS])
-
-
-def in_threads(verb: Verb) -> Verb:
-    """Return a verb that dask has no part in with the same options, which it says are not used."""
-
-    @functools.wraps(verb)
-    def run(*, scheduler: str, workers: int | None, **asked: Any) -> None:
-        if scheduler != "threads" or workers is not None:
-            from s5engine.console import say
-
-            say(f"{verb.__name__}: works in this process; workers are not used")
-        verb(**asked)
-
-    return _with_parameters(run, [*_parameters(verb), _SCHEDULER, _WORKERS])
-
-
-def planning(verb: Verb, *, measured: bool = True) -> Callable[[Verb], Verb]:
-    """Return a decorator that gives a verb the options of a scheduled one, and ``--measure``."""
-    own = {_SCHEDULER.name, _WORKERS.name}  # which `scheduled` adds to it as well
-
-    def decorate(plan: Verb) -> Verb:
-        parameters = [p for p in _parameters(verb) if p.name not in own]
-        return _with_parameters(plan, [*parameters, *([_MEASURE] if measured else [])])
-
-    return decorate
-
-
-def _parameters(verb: Verb) -> list[inspect.Parameter]:
-    """Return the verb's parameters, with annotations as objects, all by keyword."""
-    found = inspect.signature(verb, eval_str=True).parameters.values()
-    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in found]
-
-
-def _with_parameters(verb: Verb, parameters: Sequence[inspect.Parameter]) -> Verb:
-    """Return the verb with another signature, which is what typer reads."""
-    told: Any = verb
-    told.__signature__ = inspect.Signature(list(parameters))
-    told.__annotations__ = {p.name: p.annotation for p in parameters}
-    told.__dict__.pop("__wrapped__", None)
-    return verb
+        say(f"{verb}: works in this process; workers are not used")
 
 
 def _say_version(asked: bool) -> None:

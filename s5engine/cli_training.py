@@ -8,11 +8,19 @@ from typing import Annotated, Any, Literal
 import typer
 
 from s5engine.cli_arguments import address_of, numbers
-from s5engine.cli_options import Budget, Device, Fresh, Out, in_threads, scheduled
+from s5engine.cli_options import (
+    Budget,
+    Device,
+    Fresh,
+    Out,
+    Scheduler,
+    Workers,
+    where_dask_works,
+    works_here,
+)
 from s5engine.console import now
 
 
-@in_threads
 def train(
     tileset: Annotated[Path, typer.Argument(help="A packed tileset, see `s5 tiles`.")],
     settings: Annotated[
@@ -29,6 +37,8 @@ def train(
     ] = None,
     device: Device = None,
     fresh: Fresh = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Train a network on a tileset, resumable; print its best checkpoint.
 
@@ -37,6 +47,7 @@ def train(
     import s5engine as s5
     from s5engine.train.settings import read_train_settings
 
+    works_here("train", scheduler, workers)
     given = {"epochs": epochs, "batch": batch, "windows": numbers(windows)}
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     best = s5.train(
@@ -47,7 +58,6 @@ def train(
     now("s5", "infer", "VOLUME", "--checkpoint", best, "--windows", "FIRST")
 
 
-@scheduled
 def tiles(
     volume: Annotated[str, typer.Argument(help="A store, folder or address of layers.")],
     labels: Annotated[
@@ -59,22 +69,24 @@ def tiles(
     layers: Annotated[str | None, typer.Option(help="Layer numbers, e.g. 4-19.")] = None,
     budget: Budget = None,
     fresh: Fresh = False,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Find the tiles to train on and copy them, resumable; contrast is applied if it was not."""
     import s5engine as s5
 
-    plain = s5.open_volume(address_of(volume))
-    papyrus = None if plain.attrs.get("contrast") else s5.parts(s5.papyrus_mask(plain))
-    contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
-    made = s5.build_tileset(
-        s5.parts(s5.to_uint8(contrasted)), labels, store, tile=tile, stride=stride,
-        layers=numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
-    )  # fmt: skip
-    typer.echo(made.store)
-    now("s5", "train", made.store)
+    with where_dask_works(scheduler, workers, budget):
+        plain = s5.open_volume(address_of(volume))
+        papyrus = None if plain.attrs.get("contrast") else s5.parts(s5.papyrus_mask(plain))
+        contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
+        made = s5.build_tileset(
+            s5.parts(s5.to_uint8(contrasted)), labels, store, tile=tile, stride=stride,
+            layers=numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
+        )  # fmt: skip
+        typer.echo(made.store)
+        now("s5", "train", made.store)
 
 
-@scheduled
 def relabel(
     run: Annotated[Path, typer.Argument(help="Folder of a run, best one made with --spread.")],
     part: Annotated[Path, typer.Argument(help="Folder of label.png, ignore.png, mask.png.")],
@@ -92,17 +104,21 @@ def relabel(
     margin: Annotated[
         int, typer.Option(help="Pixels around drawn ink where the drawn outline is believed.")
     ] = 0,
+    scheduler: Scheduler = "threads",
+    workers: Workers = None,
 ) -> None:
     """Propose a label and an ignore mask from a run, for the next round of training."""
     import s5engine as s5
 
-    report = s5.relabel(
-        run, part, out, ink_above=ink_above, blank_below=blank_below,
-        max_spread=max_spread, drawn=drawn, threshold=threshold, margin=margin,
-    )  # fmt: skip
-    for path in (report.label, report.ignore, report.changes, report.record, *report.backups):
-        typer.echo(path)
-    if out.absolute().name == part.absolute().name:  # the viewer finds a part's files by its name
-        now("s5", "view", run, "--labels", part.parent, "--proposal", out.parent)
-    else:
-        now("s5", "view", run)
+    with where_dask_works(scheduler, workers):
+        report = s5.relabel(
+            run, part, out, ink_above=ink_above, blank_below=blank_below,
+            max_spread=max_spread, drawn=drawn, threshold=threshold, margin=margin,
+        )  # fmt: skip
+        for path in (report.label, report.ignore, report.changes, report.record, *report.backups):
+            typer.echo(path)
+        # The viewer finds a part's files by its name.
+        if out.absolute().name == part.absolute().name:
+            now("s5", "view", run, "--labels", part.parent, "--proposal", out.parent)
+        else:
+            now("s5", "view", run)

@@ -67,12 +67,13 @@ class InkModel:
         origin: tuple[Source, str | torch.device | None] | None = None,
         config: NetworkConfig | None = None,
         sha256: str | None = None,
+        asked: str = "auto",
     ) -> None:
         self.tile, self.layers, self.reduction = tile, layers, reduction
         self.device, self.precision = device, precision
         self.name, self.config, self.sha256 = name, config, sha256
         self._run, self._plain = run, plain
-        self._origin, self._asked = origin, "auto"
+        self._origin, self._asked = origin, asked
 
     @cached_property
     def identity(self) -> str:
@@ -156,10 +157,12 @@ class InkModel:
         InvalidArgumentError
             If the device does not compute in it.
         """
-        other = object.__new__(type(self))  # copy.copy would go through __reduce__
-        other.__dict__.update(self.__dict__)
-        other.precision, other._asked = resolve_precision(precision, self.device), precision
-        return other
+        return InkModel(
+            tile=self.tile, layers=self.layers, reduction=self.reduction, device=self.device,
+            precision=resolve_precision(precision, self.device), asked=precision, name=self.name,
+            run=self._run, plain=self._plain, origin=self._origin, config=self.config,
+            sha256=self.sha256,
+        )  # fmt: skip
 
     def __reduce__(self) -> tuple[Callable[..., InkModel], tuple[Any, ...]]:
         if self._origin is None:

@@ -94,6 +94,13 @@ def add_conv_relu_(into: Tensor, x: Tensor, conv: nn.Conv3d) -> Tensor:
 class Linear(nn.Linear):
     """`nn.Linear`, its product by oneDNN where that can be."""
 
+    @classmethod
+    def of(cls, plain: nn.Linear) -> Linear:
+        """Return one with the weights of a plain one."""
+        made = cls(plain.in_features, plain.out_features, plain.bias is not None, device="meta")
+        made.weight, made.bias = plain.weight, plain.bias
+        return made.train(plain.training)
+
     def forward(self, x: Tensor) -> Tensor:
         """Return x Wᵀ + b."""
         if not usable(x):
@@ -103,9 +110,10 @@ class Linear(nn.Linear):
 
 def use_for_linear(module: nn.Module) -> None:
     """Make every plain `nn.Linear` in ``module`` a `Linear`, its weights untouched."""
-    for child in module.modules():
-        if type(child) is nn.Linear:
-            child.__class__ = Linear
+    for parent in tuple(module.modules()):
+        for name, child in tuple(parent.named_children()):
+            if type(child) is nn.Linear:
+                setattr(parent, name, Linear.of(child))
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

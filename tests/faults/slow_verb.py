@@ -9,7 +9,7 @@ import torch
 
 import s5engine as s5
 from s5engine import cli
-from s5engine.cli_options import scheduled
+from s5engine.cli_options import Scheduler, Workers, where_dask_works
 from s5engine.infer import memory
 from s5engine.store import plan
 from support import noise, texture, volume_of
@@ -30,14 +30,14 @@ class Slow:
 
 
 @cli.app.command()
-@scheduled
-def run(folder: Path) -> None:
+def run(folder: Path, scheduler: Scheduler = "threads", workers: Workers = None) -> None:
     """Predict noise and write the run."""
     memory.BLOCK_SIZES = (256,)
-    model = s5.wrap_model(Slow(), tile=64)
-    volume = volume_of(noise((16, 700, 700)))
-    ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=0, batch=8)
-    s5.write_run(ink, folder)
+    with where_dask_works(scheduler, workers):
+        model = s5.wrap_model(Slow(), tile=64)
+        volume = volume_of(noise((16, 700, 700)))
+        ink = s5.predict_ink(volume, model, windows=[0], stride=32, tta=0, batch=8)
+        s5.write_run(ink, folder)
 
 
 def slow_pixels(block: np.ndarray) -> np.ndarray:
@@ -49,13 +49,13 @@ def slow_pixels(block: np.ndarray) -> np.ndarray:
 
 
 @cli.app.command()
-@scheduled
-def cut(folder: Path) -> None:
+def cut(folder: Path, scheduler: Scheduler = "threads", workers: Workers = None) -> None:
     """Cut noise into parts."""
     plan.BAND_HEIGHTS = (128,)
-    volume = volume_of(noise((4, 1000, 300)), (4, 128, 300))
-    slow = volume.data.map_blocks(slow_pixels, dtype=volume.dtype, meta=volume.data._meta)
-    s5.split(volume.copy(data=slow), folder, width=100)
+    with where_dask_works(scheduler, workers):
+        volume = volume_of(noise((4, 1000, 300)), (4, 128, 300))
+        slow = volume.data.map_blocks(slow_pixels, dtype=volume.dtype, meta=volume.data._meta)
+        s5.split(volume.copy(data=slow), folder, width=100)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ RANKS = {
     "ops": 4, "model": 4,
     "infer": 5, "train": 5,
     "view": 6, "phantom": 6, "scheduling": 6, "rounds": 6,
-    "cli_options": 7, "cli_arguments": 7, "cli_info": 7, "cli_plan": 7, "cli_check": 7,
+    "cli_options": 7, "cli_arguments": 7, "cli_info": 7, "cli_check": 7,
     "cli_training": 7, "cli": 8,
 }  # fmt: skip
 #: Rooms that stay ignorant of these libraries.
