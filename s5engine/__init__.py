@@ -10,8 +10,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from s5engine.config import TitleSettings as TitleSettings
-    from s5engine.config import read_title_settings as read_title_settings
     from s5engine.errors import S5Error as S5Error
     from s5engine.infer.arguments import check_prediction as check_prediction
     from s5engine.infer.graph import blend as blend
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from s5engine.infer.run import Run as Run
     from s5engine.infer.run import open_run as open_run
     from s5engine.infer.run import write_run as write_run
+    from s5engine.labels.relabel import RelabelReport as RelabelReport
+    from s5engine.labels.relabel import relabel as relabel
     from s5engine.model.ink_model import InkModel as InkModel
     from s5engine.model.ink_model import load_checkpoint as load_checkpoint
     from s5engine.model.wrap import wrap_model as wrap_model
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from s5engine.ops.score import Score as Score
     from s5engine.ops.score import best_threshold as best_threshold
     from s5engine.ops.score import score_ink as score_ink
-    from s5engine.rounds.relabel import RelabelReport as RelabelReport
-    from s5engine.rounds.relabel import relabel as relabel
     from s5engine.scheduling import Cluster as Cluster
     from s5engine.scheduling import cluster as cluster
+    from s5engine.settings_file import TitleSettings as TitleSettings
+    from s5engine.settings_file import read_title_settings as read_title_settings
     from s5engine.source.images import read_mask as read_mask
     from s5engine.source.listing import LayerIndex as LayerIndex
     from s5engine.source.listing import list_layers as list_layers
@@ -49,14 +49,14 @@ if TYPE_CHECKING:
     from s5engine.store.split_plan import SplitPlan as SplitPlan
     from s5engine.store.split_plan import plan_split as plan_split
     from s5engine.store.volume import open_volume as open_volume
-    from s5engine.train.augment import AugmentSettings as AugmentSettings
-    from s5engine.train.build import build_tileset as build_tileset
-    from s5engine.train.fit import train as train
-    from s5engine.train.losses import masked_dice_bce as masked_dice_bce
-    from s5engine.train.settings import TrainSettings as TrainSettings
-    from s5engine.train.settings import read_train_settings as read_train_settings
-    from s5engine.train.tileset import Tileset as Tileset
-    from s5engine.train.tileset import open_tileset as open_tileset
+    from s5engine.training.augment import AugmentSettings as AugmentSettings
+    from s5engine.training.build import build_tileset as build_tileset
+    from s5engine.training.fit import train as train
+    from s5engine.training.losses import masked_dice_bce as masked_dice_bce
+    from s5engine.training.settings import TrainSettings as TrainSettings
+    from s5engine.training.settings import read_train_settings as read_train_settings
+    from s5engine.training.tileset import Tileset as Tileset
+    from s5engine.training.tileset import open_tileset as open_tileset
     from s5engine.view.composite import composite as composite
     from s5engine.view.picture import write_picture as write_picture
     from s5engine.view.picture import write_sheet as write_sheet
@@ -65,23 +65,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AugmentSettings": "train.augment",
+    "AugmentSettings": "training.augment",
     "Cluster": "scheduling",
     "IngestPlan": "store.ingest_plan",
     "InkModel": "model.ink_model",
     "LayerIndex": "source.listing",
     "Plan": "infer.plan",
-    "RelabelReport": "rounds.relabel",
+    "RelabelReport": "labels.relabel",
     "Run": "infer.run",
     "S5Error": "errors",
     "Score": "ops.score",
-    "TitleSettings": "config",
+    "TitleSettings": "settings_file",
     "SplitPlan": "store.split_plan",
-    "Tileset": "train.tileset",
-    "TrainSettings": "train.settings",
+    "Tileset": "training.tileset",
+    "TrainSettings": "training.settings",
     "best_threshold": "ops.score",
     "blend": "infer.graph",
-    "build_tileset": "train.build",
+    "build_tileset": "training.build",
     "check_prediction": "infer.arguments",
     "cluster": "scheduling",
     "composite": "view.composite",
@@ -90,10 +90,10 @@ _HOMES = {
     "list_layers": "source.listing",
     "load_checkpoint": "model.ink_model",
     "lookup_table": "ops.contrast",
-    "masked_dice_bce": "train.losses",
+    "masked_dice_bce": "training.losses",
     "open_pyramid": "store.pyramid",
     "open_run": "infer.run",
-    "open_tileset": "train.tileset",
+    "open_tileset": "training.tileset",
     "open_volume": "store.volume",
     "papyrus_mask": "ops.mask",
     "parts": "ops.parts",
@@ -103,14 +103,14 @@ _HOMES = {
     "predict_ink": "infer.graph",
     "predict_tiles": "infer.graph",
     "read_mask": "source.images",
-    "read_title_settings": "config",
+    "read_title_settings": "settings_file",
     "score_ink": "ops.score",
     "show": "view.show",
-    "read_train_settings": "train.settings",
-    "relabel": "rounds.relabel",
+    "read_train_settings": "training.settings",
+    "relabel": "labels.relabel",
     "split": "store.split",
     "to_uint8": "ops.intensity",
-    "train": "train",
+    "train": "training.fit",
     "wrap_model": "model.wrap",
     "write_picture": "view.picture",
     "write_pyramid": "store.pyramid",
@@ -126,8 +126,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(f"{__name__}.{_HOMES[name]}")
-    # One room can be called itself, see there.
-    value: object = home if _HOMES[name] == name else getattr(home, name)
+    value: object = getattr(home, name)
     globals()[name] = value
     return value
 

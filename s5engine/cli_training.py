@@ -45,7 +45,7 @@ def train(
     On one device of this process: workers are not used, and it says so.
     """
     import s5engine as s5
-    from s5engine.train.settings import read_train_settings
+    from s5engine.training.settings import read_train_settings
 
     works_here("train", scheduler, workers)
     given = {"epochs": epochs, "batch": batch, "windows": numbers(windows)}

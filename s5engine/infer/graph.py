@@ -18,8 +18,8 @@ from s5engine.foreign import as_attributes
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, check_volume, lazy_mask, model_of, pick_layers, whole
 from s5engine.infer.blend import BlendTask, blend_block
-from s5engine.infer.fit import plan_memory
 from s5engine.infer.memory import BLOCK_SIZES
+from s5engine.infer.memory_plan import plan_memory
 from s5engine.infer.pinning import PREDICT_STEP, marked
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tile_array import (

@@ -13,9 +13,9 @@ from s5engine.budget import format_bytes, resolve_budget
 from s5engine.console import as_html, format_seconds, table
 from s5engine.geometry import Edge, TileAxis
 from s5engine.infer.arguments import Mask, model_of, pick_layers
-from s5engine.infer.fit import count_workers, plan_memory, waiting_bytes
 from s5engine.infer.graph import predict_ink
 from s5engine.infer.memory import InferenceMemory
+from s5engine.infer.memory_plan import count_workers, plan_memory, waiting_bytes
 from s5engine.infer.taper import Taper
 from s5engine.infer.tta import views
 

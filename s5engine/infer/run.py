@@ -22,7 +22,7 @@ from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import as_html, say
 from s5engine.errors import S5Error, StoreError, WayOut
 from s5engine.foreign import brief
-from s5engine.infer.fit import levels_least
+from s5engine.infer.memory_plan import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import (
     JOURNAL,
@@ -33,7 +33,7 @@ from s5engine.infer.record import (
     versions,
     write_record,
 )
-from s5engine.infer.settings import FORMATS, check_ink, settings_of
+from s5engine.infer.run_settings import FORMATS, check_ink, settings_of
 from s5engine.infer.stored import BLOCK, open_stored
 from s5engine.infer.surgery import recover_tiles
 from s5engine.infer.tile_array import pick_statistic

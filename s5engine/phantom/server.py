@@ -9,10 +9,10 @@ from types import TracebackType
 from urllib.parse import quote
 
 from s5engine.errors import InvalidArgumentError
-from s5engine.phantom.connection import Connections, Request
 from s5engine.phantom.content import Content, File, make_content
 from s5engine.phantom.faults import Fault, FaultPlan
 from s5engine.phantom.folders import Listing, folder_entries, folder_page
+from s5engine.phantom.http_connection import Connections, Request
 
 
 class LayerServer:

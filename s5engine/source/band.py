@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from s5engine.source.decode import Pixels
-from s5engine.source.plan import Piece, Span
+from s5engine.source.read_plan import Piece, Span
 from s5engine.source.transport import Buffer
 
 Band = tuple[int, int]

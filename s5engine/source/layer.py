@@ -9,7 +9,7 @@ import numpy as np
 
 from s5engine.source.decode import Pixels, Scratch, damaged, decode_segment
 from s5engine.source.grid import Codec, SegmentGrid
-from s5engine.source.plan import Piece, Span, plan_spans
+from s5engine.source.read_plan import Piece, Span, plan_spans
 from s5engine.source.retry import Halt
 from s5engine.source.transport import RangeFile
 

@@ -18,7 +18,7 @@ import numpy as np
 from s5engine.source.band import Band, BandState, Carried, Task, in_batches
 from s5engine.source.decode import Pixels, Scratch
 from s5engine.source.layer import Layer
-from s5engine.source.plan import Piece
+from s5engine.source.read_plan import Piece
 from s5engine.source.retry import Halt, StoppedError
 
 #: Requests in flight.

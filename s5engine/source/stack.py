@@ -21,7 +21,7 @@ from s5engine.source.layer import Layer
 from s5engine.source.listing import LayerIndex, list_layers
 from s5engine.source.opening import check_alike, open_layers
 from s5engine.source.pipeline import CONNECTIONS, BandReader
-from s5engine.source.plan import MERGE_SIZE
+from s5engine.source.read_plan import MERGE_SIZE
 from s5engine.source.retry import RetryPolicy
 from s5engine.source.transport import Transport
 

@@ -17,7 +17,7 @@ from s5engine import console
 from s5engine.budget import current_rss, format_bytes, give_back, resolve_budget
 from s5engine.errors import BudgetError, SourceChangedError
 from s5engine.store.attempts import Attempt
-from s5engine.store.plan import BAND_HEIGHTS, row_bands
+from s5engine.store.band_plan import BAND_HEIGHTS, row_bands
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from s5engine.errors import FETCH_AFRESH, StoreError
+from s5engine.store.band_plan import CHUNK, SHARD_WIDTH
 from s5engine.store.files import open_zarr_node
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.ome import KEY, LEVEL, VolumeRecord, read_record
-from s5engine.store.plan import CHUNK, SHARD_WIDTH
 from s5engine.store.present import forget_present, note_present
 from s5engine.store.read_shards import has_checksums
 from s5engine.store.shards import ChunkFiles

@@ -17,6 +17,7 @@ from s5engine.atomic import write_json
 from s5engine.budget import current_rss
 from s5engine.errors import afresh
 from s5engine.geometry import Box
+from s5engine.store.band_plan import BandPlan, choose_split_bands, in_flight, row_bands
 from s5engine.store.band_tasks import Task, Workers, asked_threads, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut_bands import Cutting
@@ -31,7 +32,6 @@ from s5engine.store.parts_tree import (
     part_folder,
     read_tree_record,
 )
-from s5engine.store.plan import BandPlan, choose_split_bands, in_flight, row_bands
 from s5engine.store.progress import Journal, check_settings
 
 if TYPE_CHECKING:

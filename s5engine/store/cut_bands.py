@@ -13,10 +13,10 @@ import numpy as np
 
 from s5engine.errors import S5Error, StoreError
 from s5engine.store.attempts import Attempt
+from s5engine.store.band_plan import WRITERS
 from s5engine.store.band_tasks import Band, LayersThere, Workers, in_order, layers_there
 from s5engine.store.bands import VolumeBands
 from s5engine.store.part_file import PartFile
-from s5engine.store.plan import WRITERS
 
 if TYPE_CHECKING:
     from s5engine.source.stack import LayerStack

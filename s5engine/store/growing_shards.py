@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from s5engine.store.plan import CHUNK
+from s5engine.store.band_plan import CHUNK
 from s5engine.store.shards import (
     ChunkFiles,
     Pixels,

@@ -13,6 +13,7 @@ from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import afresh
 from s5engine.geometry import Box
 from s5engine.paths import check_output
+from s5engine.store.band_plan import BandPlan
 from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
 from s5engine.store.create import (
     create_store,
@@ -31,7 +32,6 @@ from s5engine.store.ingest_plan import (
     wanted_record,
 )
 from s5engine.store.ome import VolumeRecord, ZarrFormat
-from s5engine.store.plan import BandPlan
 from s5engine.store.present import check_present
 from s5engine.store.progress import (
     Journal,

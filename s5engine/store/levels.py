@@ -17,6 +17,7 @@ import numpy as np
 
 from s5engine.address import on_this_machine
 from s5engine.errors import StoreError, WayOut
+from s5engine.store.band_plan import CHUNK
 from s5engine.store.files import open_zarr_node
 from s5engine.store.halve import level_shapes
 from s5engine.store.nodes import find_member, open_group
@@ -29,7 +30,6 @@ from s5engine.store.ome import (
     read_record,
     unlist_levels,
 )
-from s5engine.store.plan import CHUNK
 from s5engine.store.present import forget_present, note_present
 from s5engine.store.pyramid_plan import BLOCK_HEIGHTS, BLOCK_WIDTH, LEVEL_CHUNK
 from s5engine.store.stored_array import read_whole

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from s5engine.store.plan import row_bands
+from s5engine.store.band_plan import row_bands
 from s5engine.store.png import write_gray_png
 
 #: The layer whose zeros are not papyrus, as in 2025.

@@ -9,7 +9,7 @@ import numpy as np
 
 from s5engine.budget import format_bytes
 from s5engine.errors import BudgetError
-from s5engine.store.plan import ENCODE_COPIES
+from s5engine.store.band_plan import ENCODE_COPIES
 
 #: Side of a chunk of a level that is read one layer at a time, px.
 LEVEL_CHUNK = 256

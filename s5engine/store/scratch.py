@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from s5engine.budget import format_bytes
 from s5engine.errors import StoreError
-from s5engine.store.plan import SHARD_WIDTH
+from s5engine.store.band_plan import SHARD_WIDTH
 
 Pixels = npt.NDArray[np.generic]
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import StoreError
-from s5engine.store.plan import CHUNK, SHARD_WIDTH
+from s5engine.store.band_plan import CHUNK, SHARD_WIDTH
 
 #: Offset and length of a chunk that is empty and not stored.
 EMPTY = 2**64 - 1

@@ -12,11 +12,11 @@ import numpy as np
 from s5engine.budget import current_rss, format_bytes
 from s5engine.console import table
 from s5engine.geometry import PART_WIDTH
+from s5engine.store.band_plan import BandPlan
 from s5engine.store.band_tasks import find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, fresh_passes, plan_pass
 from s5engine.store.part_mask import MASK_LAYER
-from s5engine.store.plan import BandPlan
 from s5engine.store.split import opened_job
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ def colour_map(name: str) -> npt.NDArray[np.uint8]:
     Parameters
     ----------
     name : str
-        One of `s5engine.view.address.COLOURS`.
+        One of `s5engine.view.url.COLOURS`.
     """
     ramp = np.arange(256, dtype=np.uint8)
     if name == "gray":

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from s5engine.view import style
-from s5engine.view.address import COLOURS, ViewSettings
 from s5engine.view.exhibit import Exhibit
 from s5engine.view.save import middle
+from s5engine.view.url import COLOURS, ViewSettings
 
 _NAMES = {"mean": "average", "max": "maximum"}
 _WIDE = style.COLUMN - 30

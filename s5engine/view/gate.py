@@ -23,8 +23,8 @@ from bokeh.server.views.static_handler import StaticHandler
 from bokeh.server.views.ws import WSHandler
 from tornado.web import RequestHandler
 
-from s5engine.view.address import SETTINGS
 from s5engine.view.connection import Connection
+from s5engine.view.url import SETTINGS
 
 if TYPE_CHECKING:
     from bokeh.document import Document

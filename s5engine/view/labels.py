@@ -8,8 +8,8 @@ from pathlib import Path
 from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.geometry import Box, part_columns
-from s5engine.rounds.part_folder import find_part
-from s5engine.train.labelled import IGNORE, LABEL, MASK
+from s5engine.labels.part_folder import find_part
+from s5engine.training.labelled import IGNORE, LABEL, MASK
 from s5engine.view.drawing import Kind
 from s5engine.view.masks import MaskPicture
 

@@ -10,7 +10,6 @@ from s5engine.errors import S5Error
 from s5engine.geometry import Box
 from s5engine.infer.run import open_run
 from s5engine.view import style
-from s5engine.view.address import ViewSettings, from_query
 from s5engine.view.controls import Controls
 from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.gate import may_write
@@ -22,6 +21,7 @@ from s5engine.view.region import FARTHEST, Seen, Span, seen_of, span_of
 from s5engine.view.save import save_view
 from s5engine.view.script import wire
 from s5engine.view.sketch_layer import SketchLayer
+from s5engine.view.url import ViewSettings, from_query
 
 if TYPE_CHECKING:
     from bokeh.document import Document

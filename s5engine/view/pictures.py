@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.ops.contrast import DEFAULT_POINTS, apply_table, lookup_table
-from s5engine.view.levels import Level, Pixels, levels_of
+from s5engine.view.picture_levels import Level, Pixels, levels_of
 
 if TYPE_CHECKING:
     import xarray as xr

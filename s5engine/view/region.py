@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from s5engine.view.levels import Level
+from s5engine.view.picture_levels import Level
 
 #: A pixel of the level shown is at most this many screen pixels wide, where there is a finer level.
 LARGEST = 1.75

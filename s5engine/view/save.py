@@ -16,14 +16,14 @@ from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
 from s5engine.paths import path_name
 from s5engine.store.png import write_gray_png
-from s5engine.view.address import ViewSettings
 from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, colour_map, relight
 from s5engine.view.composite import composite, to_gray, window_scales
 from s5engine.view.exhibit import Exhibit, Panel
-from s5engine.view.levels import Pixels
+from s5engine.view.picture_levels import Pixels
 from s5engine.view.pictures import MAX, MEAN, Gray, InkPicture, Picture
 from s5engine.view.pixels import Wanted, read_whole
 from s5engine.view.region import Span
+from s5engine.view.url import ViewSettings
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s5engine.geometry import PART_WIDTH
-from s5engine.view.address import COLOURS, ViewSettings
 from s5engine.view.colours import OVERLAYS, as_words, colour_map
 from s5engine.view.sketch_layer import HINTS
+from s5engine.view.url import COLOURS, ViewSettings
 
 if TYPE_CHECKING:
     from s5engine.view.page import Page

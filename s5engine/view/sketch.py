@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from s5engine.errors import InvalidArgumentError, S5Error
-from s5engine.view.cut import cut
+from s5engine.view.clip import cut
 from s5engine.view.draft import Content, Draft, Drawn, points_of, radius_of
 from s5engine.view.drawing import write_drawing
 from s5engine.view.labels import DRAWN, FILES, Labels, Part, inside

@@ -11,10 +11,10 @@ from urllib.parse import quote
 import pytest
 
 from browser.page import Tab
-from s5engine.view.address import SETTINGS
 from s5engine.view.app import page_of
 from s5engine.view.exhibit import Exhibit, open_exhibit
 from s5engine.view.serve import Viewer
+from s5engine.view.url import SETTINGS
 
 #: Says that it ran, draws a square, and presses every button that writes.
 _SCRIPT = (

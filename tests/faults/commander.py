@@ -129,9 +129,9 @@ STEPS = {"run": run, "ingest": ingest, "split": split}
 
 def main(step: str, folder: Path, log: Path, scheduler: str, moment: int) -> None:
     """Do the step there."""
-    from s5engine.store import plan
+    from s5engine.store import band_plan
 
-    plan.BAND_HEIGHTS = (BAND,)
+    band_plan.BAND_HEIGHTS = (BAND,)
     watch = Watch(folder, log, moment, os.getpid())
     own = scheduler == "processes"
     with s5.cluster(

@@ -30,8 +30,8 @@ import s5engine as s5
 from s5engine.errors import StoreError
 from s5engine.geometry import TileAxis
 from s5engine.infer import memory
+from s5engine.store import band_plan
 from s5engine.store import ingest as ingest_module
-from s5engine.store import plan
 from s5engine.store.part_file import PartFile, rows_by_token
 from support import noise, texture, volume_of
 
@@ -65,7 +65,7 @@ def run(folder: Path) -> None:
 
 def ingest(folder: Path) -> None:
     """Copy layers into a store; leave a line for each band that is to be written."""
-    plan.BAND_HEIGHTS = (BAND,)
+    band_plan.BAND_HEIGHTS = (BAND,)
     write = ingest_module.write_bands
 
     def told(*arguments: Any, threads: int | None) -> Any:
@@ -80,7 +80,7 @@ def ingest(folder: Path) -> None:
 
 def split(folder: Path) -> None:
     """Cut layers into parts; leave a line for each file and its first row of each band."""
-    plan.BAND_HEIGHTS = (BAND,)
+    band_plan.BAND_HEIGHTS = (BAND,)
     write = PartFile.write
 
     def told(file: PartFile, pixels: np.ndarray, row: int) -> None:

@@ -11,7 +11,7 @@ import s5engine as s5
 from s5engine import cli
 from s5engine.cli_options import Scheduler, Workers, where_dask_works
 from s5engine.infer import memory
-from s5engine.store import plan
+from s5engine.store import band_plan
 from support import noise, texture, volume_of
 
 #: Where the pause is kept: a network or pixels that wait longer are the same ones.
@@ -51,7 +51,7 @@ def slow_pixels(block: np.ndarray) -> np.ndarray:
 @cli.app.command()
 def cut(folder: Path, scheduler: Scheduler = "threads", workers: Workers = None) -> None:
     """Cut noise into parts."""
-    plan.BAND_HEIGHTS = (128,)
+    band_plan.BAND_HEIGHTS = (128,)
     with where_dask_works(scheduler, workers):
         volume = volume_of(noise((4, 1000, 300)), (4, 128, 300))
         slow = volume.data.map_blocks(slow_pixels, dtype=volume.dtype, meta=volume.data._meta)

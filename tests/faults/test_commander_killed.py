@@ -144,7 +144,7 @@ def undisturbed(step: str, folder: Path) -> dict[str, str]:
     """Return what the step makes in threads of one process."""
     folder.mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("s5engine.store.plan.BAND_HEIGHTS", (commander.BAND,))
+        patch.setattr("s5engine.store.band_plan.BAND_HEIGHTS", (commander.BAND,))
         patch.setattr("s5engine.infer.memory.BLOCK_SIZES", (commander.BLOCK,))
         commander.STEPS[step](folder, folder.with_suffix(".log"))
     return content(folder)

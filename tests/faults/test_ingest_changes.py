@@ -13,7 +13,7 @@ import pytest
 
 from s5engine.errors import ResumeError, SourceChangedError, SourceError, StoreError
 from s5engine.phantom import LayerServer
-from s5engine.store import plan
+from s5engine.store import band_plan
 from s5engine.store import write_bands as module
 from s5engine.store.ingest import ingest
 from s5engine.store.volume import open_volume
@@ -26,7 +26,7 @@ class InterruptionError(Exception):
 
 @pytest.fixture(autouse=True)
 def low_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (128,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (128,))
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_a_resumed_ingest_keeps_the_shards_that_it_began_with(
     monkeypatch: pytest.MonkeyPatch, source: Path, tmp_path: Path
 ) -> None:
     interrupted(monkeypatch, source, tmp_path / "a")
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (1024, 512, 256, 128))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (1024, 512, 256, 128))
     volume = ingest(source, tmp_path / "a", progress=False)
     assert (tmp_path / "a" / "0" / "c" / "0" / "2" / "0").exists()
     np.testing.assert_array_equal(volume.values, pixels())

@@ -22,8 +22,8 @@ from unit.store.segments import files_of, pixels, write_layers
 #: Bands of 128 rows, so that a small segment has many.
 INGEST = """
 import sys
-from s5engine.store import plan
-plan.BAND_HEIGHTS = (128,)
+from s5engine.store import band_plan
+band_plan.BAND_HEIGHTS = (128,)
 from s5engine.store.ingest import ingest
 ingest(sys.argv[1], sys.argv[2], progress=False)
 """

@@ -28,10 +28,10 @@ with LayerServer({f"seg/layers/{name}": file for name, file in segment.files.ite
 INGEST = """
 import sys
 from pathlib import Path
-from s5engine.store import plan
+from s5engine.store import band_plan
 url, store, budget, rows, heights = sys.argv[1:6]
 if heights:
-    plan.BAND_HEIGHTS = (int(heights),)
+    band_plan.BAND_HEIGHTS = (int(heights),)
 from s5engine.store.ingest import ingest
 ingest(url, store, budget=budget, box=(0, int(rows), 0, int(sys.argv[6])), progress=False)
 status = Path("/proc/self/status").read_text()

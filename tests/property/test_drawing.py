@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import s5engine as s5
 from s5engine.errors import InvalidArgumentError, StoreError
 from s5engine.geometry import Box
-from s5engine.view.cut import cut
+from s5engine.view.clip import cut
 from s5engine.view.draft import FARTHEST, Content, Draft
 from s5engine.view.labels import open_labels
 from s5engine.view.shapes import Polygon, Shape, Stroke, paint

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from s5engine.errors import BudgetError
-from s5engine.store import plan
+from s5engine.store import band_plan
+from s5engine.store.band_plan import BAND_HEIGHTS, choose_bands
 from s5engine.store.ingest import ingest
 from s5engine.store.ome import ZarrFormat
-from s5engine.store.plan import BAND_HEIGHTS, choose_bands
 from s5engine.store.split import split
 from s5engine.store.volume import BLOCK_BYTES, block_shape, open_volume
 from unit.store.segments import pixels, write_layers
@@ -44,7 +44,10 @@ def test_a_store_gives_back_any_crop(
 ) -> None:
     height, width, box = crop
     data = pixels(2, height, width, dtype)
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(plan, "BAND_HEIGHTS", (band,)):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(band_plan, "BAND_HEIGHTS", (band,)),
+    ):
         source = write_layers(Path(folder) / "seg", data)
         volume = ingest(
             source,
@@ -92,7 +95,7 @@ def test_a_plan_fits_and_covers_every_row_once(
         chosen = choose_bands(shape, itemsize, budget=budget, base=base)
     except BudgetError:
         # Then the least of all plans does not fit: two rows, and two of the lowest shards.
-        writing = plan.WRITERS * (plan.ENCODE_COPIES + 1) * 128 * plan.SHARD_WIDTH
+        writing = band_plan.WRITERS * (band_plan.ENCODE_COPIES + 1) * 128 * band_plan.SHARD_WIDTH
         assert base + shape[0] * itemsize * (2 * shape[2] + writing) > budget - 1
         return
     assert chosen.projected_peak <= budget

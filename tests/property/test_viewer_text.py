@@ -15,11 +15,11 @@ from bokeh.document import Document
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from s5engine.view.address import SETTINGS
 from s5engine.view.app import page_of
 from s5engine.view.exhibit import Exhibit, show_ink
 from s5engine.view.gate import may_write
 from s5engine.view.serve import Viewer
+from s5engine.view.url import SETTINGS
 from viewer_page import CROSS_SITE, OPENED, OpenPage, ask, payload_of, served, small_exhibit
 
 #: Openings of markup, scripts, templates and formulas, between which anything is drawn.

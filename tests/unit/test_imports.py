@@ -20,8 +20,8 @@ RANKS = {
     "errors": 0, "geometry": 1, "config": 1, "address": 1, "paths": 1, "alignment": 1,
     "console": 1, "budget": 1, "foreign": 1, "atomic": 1, "source": 2, "store": 3,
     "ops": 4, "model": 4,
-    "infer": 5, "train": 5,
-    "view": 6, "phantom": 6, "scheduling": 6, "rounds": 6,
+    "infer": 5, "training": 5,
+    "view": 6, "phantom": 6, "scheduling": 6, "labels": 6,
     "cli_options": 7, "cli_arguments": 7, "cli_info": 7, "cli_check": 7,
     "cli_training": 7, "cli": 8,
 }  # fmt: skip
@@ -32,7 +32,7 @@ FORBIDDEN = {
     "geometry": {"dask", "zarr", "xarray", "torch", "aiohttp", "fsspec"},
 }
 #: Same rank, side by side: neither knows the other.
-SEPARATE = [{"ops", "model"}, {"infer", "train"}]
+SEPARATE = [{"ops", "model"}, {"infer", "training"}]
 PUBLIC = {"s5engine", "s5engine.phantom", "s5engine.model", "s5engine.errors"}
 
 

@@ -16,16 +16,16 @@ from s5engine.errors import InvalidArgumentError, SourceNotFoundError, StoreErro
 from s5engine.geometry import Box
 from s5engine.ops.contrast import lookup_table
 from s5engine.store.png import write_gray_png
-from s5engine.view.address import ViewSettings, from_query, to_query
 from s5engine.view.cache import TileCache
 from s5engine.view.exhibit import open_exhibit
 from s5engine.view.labels import inside, open_labels, part_boxes
-from s5engine.view.levels import levels_of
 from s5engine.view.masks import MaskPicture
 from s5engine.view.painter import Painter
+from s5engine.view.picture_levels import levels_of
 from s5engine.view.pictures import InkPicture, SurfacePicture
 from s5engine.view.pixels import Wanted, missing, read_whole
 from s5engine.view.region import LARGEST, MOST_PIXELS, Seen, Span, span_of
+from s5engine.view.url import ViewSettings, from_query, to_query
 
 
 def ink(height: int = 700, width: int = 1300, y0: int = 0, x0: int = 0) -> xr.DataArray:

@@ -117,7 +117,7 @@ def test_the_refusal_shows_the_sum() -> None:
 
 
 def test_working_bytes_follow_the_batch() -> None:
-    from s5engine.infer.fit import working_bytes
+    from s5engine.infer.memory_plan import working_bytes
 
     model = s5.wrap_model(lambda tiles: tiles[:, 0, ::4, ::4], tile=64)
     assert working_bytes(model, 6) == 3 * working_bytes(model, 2) > 0

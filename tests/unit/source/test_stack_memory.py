@@ -49,7 +49,7 @@ def test_the_peak_is_below_the_projection(tmp_path, monkeypatch, layer, case, ah
     """The fixed allowances are taken out, so that the bound is a tight one."""
     monkeypatch.setattr(stack_module, "_CONNECTION_BYTES", 2**15)
     monkeypatch.setattr(stack_module, "MERGE_SIZE", 2**18)
-    monkeypatch.setattr("s5engine.source.plan.MERGE_SIZE", 2**18)
+    monkeypatch.setattr("s5engine.source.read_plan.MERGE_SIZE", 2**18)
     data = encode_layer(layer, CASES[case])
     for i in range(DEPTH):
         (tmp_path / f"{i}.tif").write_bytes(data)

@@ -22,7 +22,7 @@ from s5engine.errors import BudgetError, SourceNotFoundError, StoreError
 from s5engine.infer import memory
 from s5engine.phantom import LayerServer
 from s5engine.source.stack import open_stack
-from s5engine.store import band_tasks, ingest, plan, split
+from s5engine.store import band_plan, band_tasks, ingest, split
 from s5engine.store.attempts import begin_attempt
 from s5engine.store.band_tasks import (
     LayersThere,
@@ -45,7 +45,7 @@ BANDS = 6
 
 @pytest.fixture(autouse=True)
 def low_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (128,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (128,))
 
 
 @pytest.fixture(scope="module")
@@ -178,9 +178,9 @@ def test_bands_that_are_collected_on_disk_do_not_meet(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_threads(ingest.ingest, source, tmp_path / "threads.zarr", pyramid=False)
-    first = plan._first_fitting
+    first = band_plan._first_fitting
     monkeypatch.setattr(  # as if memory held 32 rows at a time
-        plan, "_first_fitting",
+        band_plan, "_first_fitting",
         lambda plans, *words: first((p for p in plans if p.rows == 32), *words),
     )  # fmt: skip
     s5.ingest(source, tmp_path / "workers.zarr", pyramid=False, progress=False)

@@ -10,9 +10,9 @@ import pytest
 
 from s5engine.errors import StoreError
 from s5engine.phantom import LAYOUTS, encode_layers
-from s5engine.store import plan, write_bands
+from s5engine.store import band_plan, write_bands
+from s5engine.store.band_plan import BandPlan
 from s5engine.store.ingest import ingest
-from s5engine.store.plan import BandPlan
 from s5engine.store.scratch import BandScratch
 from s5engine.store.volume import open_volume
 from unit.store.segments import files_of, pixels
@@ -34,7 +34,7 @@ def test_the_store_is_that_of_whole_bands(
     (tmp_path / "seg").mkdir()
     for name, encoded in encode_layers(data, layout).items():
         (tmp_path / "seg" / name).write_bytes(encoded)
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (128,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (128,))
     options = {"box": BOX, "zarr_format": zarr_format, "progress": False}
     ingest(tmp_path / "seg", tmp_path / "whole", **options)
     monkeypatch.setattr(BandPlan, "fits", property(lambda p: p.rows <= rows))
@@ -50,7 +50,7 @@ def test_an_interrupted_band_is_collected_anew(
     (tmp_path / "seg").mkdir()
     for name, encoded in encode_layers(data, "rows-lzw").items():
         (tmp_path / "seg" / name).write_bytes(encoded)
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (128,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (128,))
     monkeypatch.setattr(BandPlan, "fits", property(lambda p: p.rows <= 16))
     real, calls = BandScratch.put, 0
 

@@ -19,7 +19,7 @@ from s5engine.errors import (
     StoreError,
 )
 from s5engine.foreign import structured
-from s5engine.store import plan
+from s5engine.store import band_plan
 from s5engine.store.ingest import ingest
 from unit.store.segments import files_of, pixels, write_layers
 
@@ -114,7 +114,7 @@ def test_nothing_but_the_store_is_left(source: Path, tmp_path: Path) -> None:
 def test_lower_bands_make_the_same_pixels(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (128,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (128,))
     volume = quiet(source, tmp_path / "a")
     assert zarr.open_array(tmp_path / "a" / "0", mode="r").shards == (3, 128, 1024)
     np.testing.assert_array_equal(volume.values, pixels())

@@ -96,7 +96,7 @@ def test_measuring_gives_a_time_in_proportion() -> None:
 
 
 def test_16_bit_takes_twice_the_memory() -> None:
-    from s5engine.store.plan import choose_bands
+    from s5engine.store.band_plan import choose_bands
 
     eight, sixteen = (
         choose_bands((21, 1024, 5000), n, budget=2**33, base=0).projected_peak for n in (1, 2)

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s5engine.errors import StoreError
+from s5engine.store.band_plan import CHUNK
 from s5engine.store.create import create_store, level_files
 from s5engine.store.growing_shards import GrowingShards
 from s5engine.store.ome import VolumeRecord
-from s5engine.store.plan import CHUNK
 from s5engine.store.scratch import BandScratch
 from s5engine.store.shards import ChunkFiles, encode_shard
 from s5engine.store.write_bands import grow, grow_scratch, write_band

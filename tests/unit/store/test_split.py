@@ -21,8 +21,8 @@ from s5engine.errors import (
 )
 from s5engine.foreign import structured
 from s5engine.phantom import LayerServer
+from s5engine.store import band_plan
 from s5engine.store import cut as module
-from s5engine.store import plan
 from s5engine.store.ingest import ingest
 from s5engine.store.split import split
 from s5engine.store.volume import open_volume
@@ -41,7 +41,7 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def low_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (64,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (64,))
 
 
 def cut(source: Any, out: Path, **options: Any) -> dict[int, Path]:
@@ -112,7 +112,7 @@ def test_low_bands_make_the_same_files(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut(source, tmp_path / "a")
-    monkeypatch.setattr(plan, "BAND_HEIGHTS", (32,))
+    monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (32,))
     cut(source, tmp_path / "b")
     assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 import s5engine as s5
 from s5engine.view import save
-from s5engine.view.address import ViewSettings
 from s5engine.view.exhibit import show_ink
+from s5engine.view.url import ViewSettings
 
 
 @pytest.mark.parametrize("peak", [1.0, 2.5])
