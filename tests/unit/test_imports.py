@@ -17,7 +17,7 @@ ROOT = PACKAGE.parent
 
 #: Room → rank. A room may import rooms of a lower rank, and itself.
 RANKS = {
-    "errors": 0, "geometry": 1, "config": 1, "address": 1, "paths": 1, "alignment": 1,
+    "errors": 0, "geometry": 1, "settings_file": 1, "address": 1, "paths": 1, "alignment": 1,
     "console": 1, "budget": 1, "foreign": 1, "atomic": 1, "source": 2, "store": 3,
     "ops": 4, "model": 4,
     "infer": 5, "training": 5,
