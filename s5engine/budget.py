@@ -49,6 +49,14 @@ def parse_bytes(value: int | float | str) -> int:
     return int(size)
 
 
+def enough_for(projected: int) -> str:
+    """Return the budget, as text, that a refused piece of work wants.
+
+    A little more than its sum: the process will not be exactly as large at the next start.
+    """
+    return f'"{-(-projected * 21 // 20) // 2**20 + 1} MiB"'
+
+
 def format_bytes(size: float) -> str:
     """Return ``size`` as text with a binary unit, three significant digits."""
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -115,15 +115,7 @@ def read_title_settings(path: str | Path) -> TitleSettings:
     InvalidArgumentError
         If the file is not TOML, or a key is missing, unknown or of another type.
     """
-    where = local_file(path, "settings")
-    try:
-        values = tomllib.loads(where.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InvalidArgumentError(f"There is no settings file {where}.") from None
-    except OSError as error:
-        raise InvalidArgumentError(f"{where} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{where} is not TOML: {error}.") from error
+    where, values = read_toml(path)
     known = {f.name: f for f in fields(TitleSettings)}
     unknown = sorted(set(values) - set(known))
     missing = [n for n, f in known.items() if n not in values and f.default is MISSING]
@@ -133,6 +125,25 @@ def read_title_settings(path: str | Path) -> TitleSettings:
             f"The keys are {sorted(known)}.",
         )
     return TitleSettings(**{n: _checked(known[n], value, where) for n, value in values.items()})
+
+
+def read_toml(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Return where a TOML file is, and what it holds.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not there, cannot be read, or is not TOML.
+    """
+    where = local_file(path, "settings")
+    try:
+        return where, tomllib.loads(where.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidArgumentError(f"There is no settings file {where}.") from None
+    except OSError as error:
+        raise InvalidArgumentError(f"{where} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidArgumentError(f"{where} is not TOML: {error}.") from error
 
 
 def _checked(known: Field[Any], value: Any, where: Path) -> Any:

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from s5engine.budget import format_bytes
+from s5engine.budget import enough_for, format_bytes
 from s5engine.errors import BudgetError
 from s5engine.infer.execute import GROUP
 from s5engine.store.levels import INK_HEIGHTS
@@ -252,9 +252,8 @@ def choose(
                 return memory
             refused.append(memory)
     least = min(refused, key=lambda memory: memory.projected_peak)
-    # A little more than the sum: the process will not be exactly as large at the next start.
-    enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
     raise BudgetError(
         f"The run does not fit into {format_bytes(budget)}: {least.arithmetic()}.",
-        f'Give a budget of at least "{enough} MiB", fewer windows, or a smaller batch.',
+        f"Give a budget of at least {enough_for(least.projected_peak)}, fewer windows, or a "
+        "smaller batch.",
     )

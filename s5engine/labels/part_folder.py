@@ -12,8 +12,8 @@ from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError
 from s5engine.geometry import PART_WIDTH, Box
 from s5engine.labels.relabel_rule import near_drawn
+from s5engine.source.mask_rows import Mask, mask_rows, read_header
 from s5engine.training.labelled import IGNORE, LABEL, MASK
-from s5engine.training.mask_rows import Mask, mask_rows, read_header
 
 #: Rows that are decoded at a time.
 _ROWS = 128

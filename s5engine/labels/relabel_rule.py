@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
-from s5engine.training.mask_rows import check_threshold
+from s5engine.source.images import check_threshold
 
 Mask = npt.NDArray[np.bool_]
 Map = npt.NDArray[np.floating[Any]]

@@ -16,11 +16,11 @@ from s5engine.foreign import LONGEST_SIDE
 from s5engine.source.decode import Pixels, damaged, imagecodecs
 from s5engine.source.grid import Codec, SegmentGrid
 from s5engine.source.layer import Layer
+from s5engine.source.png_header import HEADER_BYTES, PNG, png_header
 from s5engine.source.retry import Halt
 from s5engine.source.spool import RowFile
 from s5engine.source.transport import Buffer, RangeFile
 
-PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 
 #: Rows are turned to gray in runs of about this many pixels, which bounds the memory it takes.
@@ -28,6 +28,12 @@ _GRAY_RUN = 2**22
 
 #: Pictures are decoded whole: one at a time, however many layers are read side by side.
 _one_picture = threading.Lock()
+
+
+def check_threshold(threshold: int) -> None:
+    """Refuse a threshold that is not a gray value above 0."""
+    if not 1 <= threshold <= 255:
+        raise InvalidArgumentError(f"The threshold {threshold} is not in 1…255.")
 
 
 def read_mask(path: str | os.PathLike[str], *, threshold: int = 255) -> npt.NDArray[np.bool_]:
@@ -57,20 +63,15 @@ def read_mask(path: str | os.PathLike[str], *, threshold: int = 255) -> npt.NDAr
     InvalidArgumentError
         If the threshold is not in 1…255.
     """
-    if not 1 <= threshold <= 255:
-        raise InvalidArgumentError(f"The threshold {threshold} is not in 1…255.")
+    check_threshold(threshold)
     try:
         data = Path(path).read_bytes()
     except FileNotFoundError as error:
         raise SourceNotFoundError(f"{path} does not exist.") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
-    if not data.startswith(PNG):
-        raise SourceError(f"{path} is not a PNG file: it begins with {data[:8]!r}.")
-    if len(data) < 29 or data[12:16] != b"IHDR":
-        raise SourceError(f"{path} is a damaged PNG file: it has no header.")
-    width, height, bits = struct.unpack_from(">IIB", data, 16)
-    check_claim((height, width), bits, len(data), True, str(path))
+    header = png_header(data, str(path))
+    check_claim(header.shape, header.bits, len(data), True, str(path))
     picture = decode_picture(data, str(path))
     mask, largest = np.empty(picture.shape[:2], np.bool_), 0
     for rows in _runs(picture):
@@ -240,15 +241,13 @@ def check_claim(shape: tuple[int, int], bits: int, size: int, is_png: bool, name
 
 
 def _png_header(file: RangeFile, head: Buffer) -> tuple[tuple[int, int], int]:
-    if len(head) < 26 or head[12:16] != b"IHDR":
-        raise SourceError(f"{file.name} is a damaged PNG file: it has no header.")
-    width, height, bits = struct.unpack_from(">IIB", head, 16)
+    header = png_header(bytes(head[:HEADER_BYTES]), file.name)
     if b"acTL" in head[33:]:  # before the pixels, by the format
         raise SourceError(
             f"{file.name} is an animation, and a layer is one picture.",
             "Write each picture as a file of its own, named after its layer.",
         )
-    return (height, width), bits
+    return header.shape, header.bits
 
 
 def _jpeg_header(file: RangeFile, halt: Halt) -> tuple[tuple[int, int], int]:

@@ -11,10 +11,11 @@ import numpy as np
 
 from s5engine.errors import SourceError
 from s5engine.source.grid import BIG_SEGMENT
-from s5engine.source.images import JPEG, PNG, open_picture
+from s5engine.source.images import JPEG, open_picture
 from s5engine.source.layer import Layer
 from s5engine.source.listing import LayerFile
 from s5engine.source.pipeline import CONNECTIONS
+from s5engine.source.png_header import PNG
 from s5engine.source.retry import Halt, StoppedError
 from s5engine.source.strip_spool import StripSpool
 from s5engine.source.tiff import read_directory

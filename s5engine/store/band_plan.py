@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from s5engine.budget import format_bytes
+from s5engine.budget import enough_for, format_bytes
 from s5engine.errors import BudgetError
 
 #: Side of a stored chunk, px.
@@ -260,9 +260,8 @@ def _first_fitting(plans: Iterator[BandPlan], what: str, note: str) -> BandPlan:
             return plan
         refused.append(plan)
     least = min(refused, key=lambda plan: plan.projected_peak)
-    # A little more than the sum: the process will not be exactly as large at the next start.
-    enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
     raise BudgetError(
         f"{what} does not fit into {format_bytes(least.budget)}: {least.arithmetic()}.{note}",
-        f'Give a budget of at least "{enough} MiB", a narrower box or fewer layers.',
+        f"Give a budget of at least {enough_for(least.projected_peak)}, a narrower box or fewer "
+        "layers.",
     )

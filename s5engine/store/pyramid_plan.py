@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from s5engine.budget import format_bytes
+from s5engine.budget import enough_for, format_bytes
 from s5engine.errors import BudgetError
 from s5engine.store.band_plan import ENCODE_COPIES
 
@@ -149,8 +149,7 @@ def plan_pyramid(
         if plan.fits:
             return plan
     least = min(plans, key=lambda plan: plan.projected_peak)
-    enough = -(-least.projected_peak * 21 // 20) // 2**20 + 1
     raise BudgetError(
         f"The pyramid does not fit into {format_bytes(budget)}: {least.arithmetic()}.",
-        f'Give a budget of at least "{enough} MiB", or do without the pyramid.',
+        f"Give a budget of at least {enough_for(least.projected_peak)}, or do without the pyramid.",
     )

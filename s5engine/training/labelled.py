@@ -14,7 +14,7 @@ import numpy as np
 from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError, SourceNotFoundError, WayOut
 from s5engine.foreign import structured
-from s5engine.training.mask_rows import read_header
+from s5engine.source.mask_rows import read_header
 
 if TYPE_CHECKING:
     import xarray as xr

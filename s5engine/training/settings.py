@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from s5engine.address import local_file
 from s5engine.errors import InvalidArgumentError
 from s5engine.model.config import NetworkConfig
+from s5engine.settings_file import read_toml
 from s5engine.training.augment import AugmentSettings
 
 LOGGERS = ("csv", "tensorboard", "wandb")
@@ -155,13 +154,7 @@ def read_train_settings(path: str | Path) -> TrainSettings:
     InvalidArgumentError
         If the file is missing or not TOML, or a key is unknown or out of its range.
     """
-    where = local_file(path, "settings")
-    try:
-        values = tomllib.loads(where.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidArgumentError(f"{where} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(f"{where} is not TOML: {error}.") from error
+    where, values = read_toml(path)
     tables: dict[str, Any] = {"augment": AugmentSettings, "network": NetworkConfig}
     for name in tables.keys() & values.keys():
         values[name] = _made(tables[name], values[name], f"{where}: [{name}]")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.errors import InvalidArgumentError
-from s5engine.training.mask_rows import Mask
+from s5engine.source.mask_rows import Mask
 
 #: The network's answer, and so label and keep, have a quarter of the tile's side.
 REDUCTION = 4

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from s5engine.address import on_this_machine
 from s5engine.errors import InvalidArgumentError, StoreError, WayOut, afresh
 from s5engine.geometry import Box
+from s5engine.source.mask_rows import Mask
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.present import Present, read_present
 from s5engine.store.stored_array import StoredArray, read_whole
@@ -35,7 +36,6 @@ from s5engine.training.labelled import (
     name_parts,
     select_layers,
 )
-from s5engine.training.mask_rows import Mask
 from s5engine.training.tile_table import REDUCTION, TileRules
 from s5engine.training.tileset_record import read_record
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.geometry import Box
-from s5engine.training.mask_rows import mask_rows
+from s5engine.source.mask_rows import mask_rows
 from s5engine.view.picture_levels import TILE, Level, Pixels, block_mean, levels_of
 from s5engine.view.pictures import Gray, Tile
 

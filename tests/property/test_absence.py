@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import s5engine as s5
-from s5engine.training.mask_rows import mask_rows
+from s5engine.source.mask_rows import mask_rows
 from support import counting_model, noise, volume_of
 from unit.store.segments import write_layers
 

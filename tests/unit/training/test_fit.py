@@ -291,7 +291,7 @@ def test_settings_from_toml(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(InvalidArgumentError, match=words):
             s5.read_train_settings(path)
-    with pytest.raises(InvalidArgumentError, match="cannot be read"):
+    with pytest.raises(InvalidArgumentError, match="no settings file"):
         s5.read_train_settings(tmp_path / "none.toml")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 import s5engine as s5
 from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError
-from s5engine.training.mask_rows import mask_rows, read_header
+from s5engine.source.mask_rows import mask_rows, read_header
 
 SHAPE = (61, 83)
 

@@ -12,52 +12,33 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from s5engine.address import local_file
-from s5engine.errors import InvalidArgumentError, SourceError, SourceNotFoundError
+from s5engine.errors import SourceError, SourceNotFoundError
 from s5engine.source.decode import damaged, imagecodecs
-from s5engine.source.images import PNG, check_claim, check_counts, luma, read_mask
+from s5engine.source.images import check_claim, check_counts, check_threshold, luma, read_mask
+from s5engine.source.png_header import (
+    GRAY,
+    GRAY_ALPHA,
+    PALETTE,
+    PNG,
+    RGB,
+    RGBA,
+    PngHeader,
+    png_header,
+)
 
 Bytes = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
-_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
-_SAMPLES = {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGBA: 4}
 #: Bytes per pixel → (bits, colour type) of a picture that is filtered with that distance.
 _SAME_FILTERS = {
-    1: (8, _GRAY), 2: (8, _GRAY_ALPHA), 3: (8, _RGB), 4: (8, _RGBA), 6: (16, _RGB), 8: (16, _RGBA),
+    1: (8, GRAY), 2: (8, GRAY_ALPHA), 3: (8, RGB), 4: (8, RGBA), 6: (16, RGB), 8: (16, RGBA),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class PngHeader:
-    """What the first chunk of a PNG file says: its size in px, bits per sample, and kind."""
-
-    width: int
-    height: int
-    bits: int
-    colour: int
-    interlaced: bool
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return self.height, self.width
-
-    @property
-    def samples(self) -> int:
-        """Samples per pixel as they are stored; a palette's index is one."""
-        return _SAMPLES[self.colour]
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of a row without its filter byte."""
-        return -(-self.width * self.samples * self.bits // 8)
 
 
 def read_header(path: str | os.PathLike[str]) -> PngHeader:
@@ -77,22 +58,7 @@ def read_header(path: str | os.PathLike[str]) -> PngHeader:
         raise SourceNotFoundError(f"{path} does not exist.") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
-    if not head.startswith(PNG):
-        raise SourceError(f"{path} is not a PNG file: it begins with {head[:8]!r}.")
-    if len(head) < 29 or head[12:16] != b"IHDR":
-        raise SourceError(f"{path} is a damaged PNG file: it has no header.")
-    width, height, bits, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", head, 16)
-    if not width or not height or bits not in (1, 2, 4, 8, 16) or colour not in _SAMPLES:
-        raise SourceError(
-            f"{path} is a damaged PNG file: {height} × {width} px, {bits} bits, type {colour}."
-        )
-    return PngHeader(width, height, bits, colour, bool(interlace))
-
-
-def check_threshold(threshold: int) -> None:
-    """Refuse a threshold that is not a gray value above 0."""
-    if not 1 <= threshold <= 255:
-        raise InvalidArgumentError(f"The threshold {threshold} is not in 1…255.")
+    return png_header(head, str(path))
 
 
 def mask_rows(
@@ -230,7 +196,7 @@ class _Reader:
         header = self._header
         if header.bits < 8:
             raw = _unpack(raw, header.bits, header.width)
-        if header.colour == _PALETTE:
+        if header.colour == PALETTE:
             if self._palette is None:
                 raise ValueError("it has no palette")
             self.largest = max(self.largest, int(self._gray[raw].max()))
