@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from s5engine import console
 from s5engine.errors import StoreError
-from s5engine.foreign import brief
+from s5engine.foreign import as_attributes, brief
 
 if TYPE_CHECKING:
+    import xarray as xr
     import zarr
 
 #: Indices of the axes layer, y and x.
@@ -152,3 +155,30 @@ def _contradiction(where: str, what: str) -> StoreError:
 @cache
 def _say_once(message: str) -> None:
     console.say(message)
+
+
+def label_volume(
+    data: Any,
+    *,
+    segment: str,
+    source: str,
+    layers: Sequence[int] | None = None,
+    y0: int = 0,
+    x0: int = 0,
+    contrast: Any = None,
+) -> xr.DataArray:
+    """Give an array (layer, y, x) the names, coordinates and attributes of a surface volume."""
+    import xarray as xr
+
+    count, height, width = data.shape
+    return xr.DataArray(
+        data,
+        dims=("layer", "y", "x"),
+        coords={
+            "layer": np.arange(count) if layers is None else np.asarray(layers, np.int64),
+            "y": np.arange(y0, y0 + height),
+            "x": np.arange(x0, x0 + width),
+        },
+        name=segment,
+        attrs=as_attributes({"segment": segment, "source": source, "contrast": contrast}),
+    )

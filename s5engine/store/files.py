@@ -14,6 +14,7 @@ from s5engine.address import is_http, local_path, place_of, recorded, shown
 from s5engine.errors import MissingExtraError, StoreError
 from s5engine.foreign import as_attributes
 from s5engine.geometry import take
+from s5engine.store.axes import label_volume
 from s5engine.store.identity import check_source, content_of, tail_of
 from s5engine.store.nodes import check_metadata, check_node, open_group, understanding
 
@@ -178,8 +179,6 @@ def open_layers(
         If there are no layers there or they do not fit together.
     """
     import dask.array as da
-
-    from s5engine.store.volume import label_volume
 
     array = LayerArray.open(source, storage_options)
     count, height, width = array.shape

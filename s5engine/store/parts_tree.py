@@ -23,6 +23,8 @@ from s5engine.foreign import (
     wholes,
 )
 from s5engine.geometry import PART_WIDTH
+from s5engine.store.axes import label_volume
+from s5engine.store.files import LayerArray, band_rows
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -180,9 +182,6 @@ def open_parts_tree(path: str | Path) -> xr.DataArray:
 def _side_by_side(folders: list[Path], tree: Path, first: int) -> xr.DataArray:
     """Open each part's layers and join them along x."""
     import dask.array as da
-
-    from s5engine.store.files import LayerArray, band_rows
-    from s5engine.store.volume import label_volume
 
     arrays = [LayerArray.open(folder / "layers") for folder in folders]
     _check_fit(folders, arrays)

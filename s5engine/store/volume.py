@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from s5engine.address import place_of, recorded, shown
 from s5engine.budget import share_arena
 from s5engine.errors import FETCH_AFRESH, SourceError, StoreError, StoreRefusedError, WayOut
 from s5engine.foreign import as_attributes, brief
 from s5engine.store import parts_tree
-from s5engine.store.axes import Places, axis_places
+from s5engine.store.axes import Places, axis_places, label_volume
 from s5engine.store.chunk_keys import check_chunks
+from s5engine.store.files import open_layers, open_zarr_node
 from s5engine.store.nodes import find_arrays, find_member
 from s5engine.store.ome import VolumeRecord, holds_images, level_zero, read_record
+from s5engine.store.origins import remember
 from s5engine.store.present import Present, read_present
 from s5engine.store.read_shards import reader_of
 
@@ -70,8 +70,6 @@ def open_volume(
         If nothing is there, it is unfinished, it is not a volume of uint8 or uint16, or none of
         its chunks is where its metadata say. A damaged chunk is told when it is read.
     """
-    from s5engine.store.files import open_layers, open_zarr_node
-
     share_arena()  # before zarr's and dask's threads begin
     store = place_of(store)
     try:
@@ -82,8 +80,6 @@ def open_volume(
         except SourceError:
             raise refusal from None
     if node is not None:
-        from s5engine.store.origins import remember
-
         return remember(_from_zarr(node, shown(str(store)), partial=partial), store)
     if isinstance(store, Path):
         if not store.exists():
@@ -277,30 +273,3 @@ def block_shape(shape: Sequence[int], unit: Sequence[int], itemsize: int) -> tup
     needed = -(-shape[0] // unit[0])
     layers = unit[0] * max(1, min(needed, fitting))
     return min(layers, shape[0]), min(side[0], shape[1]), min(side[1], shape[2])
-
-
-def label_volume(
-    data: Any,
-    *,
-    segment: str,
-    source: str,
-    layers: Sequence[int] | None = None,
-    y0: int = 0,
-    x0: int = 0,
-    contrast: Any = None,
-) -> xr.DataArray:
-    """Give an array (layer, y, x) the names, coordinates and attributes of a surface volume."""
-    import xarray as xr
-
-    count, height, width = data.shape
-    return xr.DataArray(
-        data,
-        dims=("layer", "y", "x"),
-        coords={
-            "layer": np.arange(count) if layers is None else np.asarray(layers, np.int64),
-            "y": np.arange(y0, y0 + height),
-            "x": np.arange(x0, x0 + width),
-        },
-        name=segment,
-        attrs=as_attributes({"segment": segment, "source": source, "contrast": contrast}),
-    )

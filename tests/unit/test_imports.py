@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,8 @@ def imports(file: Path) -> Iterator[str]:
             yield str(node.module)
             if node.module == "s5engine":
                 yield from (f"s5engine.{alias.name}" for alias in node.names)
+            elif (PACKAGE.parent / str(node.module).replace(".", "/")).is_dir():
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def room(module: str) -> str:
@@ -77,13 +80,25 @@ def test_a_room_imports_only_rooms_below_it(file: Path) -> None:
             assert not any({own, other} <= pair for pair in SEPARATE), f"{own} imports {other}"
 
 
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    names = {
+        ".".join((PACKAGE.name, *f.relative_to(PACKAGE).with_suffix("").parts)): f for f in FILES
+    }
+    needs = {name: {m for m in imports(file) if m in names} for name, file in names.items()}
+    order = [*TopologicalSorter(needs).static_order()]  # raises if there is a circle
+    assert order.index("s5engine.errors") < order.index("s5engine.cli")
+    with pytest.raises(CycleError):
+        [*TopologicalSorter(needs | {"s5engine.errors": {"s5engine.cli"}}).static_order()]
+
+
 @pytest.mark.parametrize("folder", ["pipelines", "benchmarks"])
 def test_pipelines_and_benchmarks_use_public_names(folder: str) -> None:
     files = list((ROOT / folder).rglob("*.py"))
     assert files
     for file in files:
         used = {m for m in imports(file) if m.startswith("s5engine")}
-        names = {m for m in used if m not in PUBLIC}
+        inside = PUBLIC - {"s5engine"}
+        names = {m for m in used if m not in PUBLIC and m.rpartition(".")[0] not in inside}
         assert names <= {f"s5engine.{n}" for n in s5engine.__all__}, (file.name, names)
 
 

@@ -17,7 +17,7 @@ from s5engine.infer import memory
 from s5engine.model.config import NetworkConfig
 from s5engine.model.ink_model import build_model
 from s5engine.phantom import LayerServer, Phantom, encode_layers
-from s5engine.store.volume import label_volume
+from s5engine.store.axes import label_volume
 from support import counting_model, noise, volume_of
 
 SETTINGS = {"windows": [0, 2], "stride": 32, "tta": 1}
