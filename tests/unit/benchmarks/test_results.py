@@ -92,7 +92,6 @@ def test_the_report_is_made_from_the_files_alone(tmp_path: Path) -> None:
     assert all(f"report/{name}" in text for name in pictures)
 
 
-@pytest.mark.slow
 def test_the_published_report_is_that_of_the_published_results(tmp_path: Path) -> None:
     page = report.report(ROOT / "results", tmp_path / "report.md")
     assert page.read_text() == (ROOT / "report.md").read_text()
