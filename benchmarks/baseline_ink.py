@@ -24,9 +24,16 @@ Floats = npt.NDArray[np.float32]
 
 
 def predict(
-    part: Path, out: Path, network: torch.nn.Module, *, tile: int, windows: list[int], stride: int,
-    tta: int, batch: int,
-) -> int:  # fmt: skip
+    part: Path,
+    out: Path,
+    network: torch.nn.Module,
+    *,
+    tile: int,
+    windows: list[int],
+    stride: int,
+    tta: int,
+    batch: int,
+) -> int:
     """Write the ink of a part's layer windows as npy and png; return how many tiles ran in each.
 
     Parameters
@@ -62,9 +69,14 @@ def predict(
 
 
 def predict_window(
-    layers: list[npt.NDArray[np.uint8]], mask: npt.NDArray[np.uint8], network: torch.nn.Module,
-    tile: int, stride: int, tta: int, batch: int,
-) -> tuple[Floats, int]:  # fmt: skip
+    layers: list[npt.NDArray[np.uint8]],
+    mask: npt.NDArray[np.uint8],
+    network: torch.nn.Module,
+    tile: int,
+    stride: int,
+    tta: int,
+    batch: int,
+) -> tuple[Floats, int]:
     """Return the ink of one layer window and how many tiles ran."""
     height, width = layers[0].shape
     total, weights = (np.zeros((height, width), np.float32) for _ in range(2))
@@ -87,9 +99,12 @@ def gaussian(tile: int) -> Floats:
 
 
 def _batches(
-    layers: list[npt.NDArray[np.uint8]], mask: npt.NDArray[np.uint8], tile: int, stride: int,
+    layers: list[npt.NDArray[np.uint8]],
+    mask: npt.NDArray[np.uint8],
+    tile: int,
+    stride: int,
     batch: int,
-) -> Iterator[tuple[list[tuple[int, int]], torch.Tensor]]:  # fmt: skip
+) -> Iterator[tuple[list[tuple[int, int]], torch.Tensor]]:
     """Yield the tiles that hold papyrus, cut and scaled one layer at a time."""
     height, width = layers[0].shape
     places: list[tuple[int, int]] = []

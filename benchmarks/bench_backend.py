@@ -25,11 +25,20 @@ WAYS = {"plain": (2, "large"), "rewritten": (2, "large")}
 BARS = {"rewritten": 1.4}
 
 _SMALL: dict[str, Any] = {
-    "tile": 64, "unetr_embed_dim": 48, "unetr_heads": 3, "unetr_layers": 4, "unetr_mlp_dim": 64,
-    "unetr_filters": (16, 8, 8), "unetr_stem": (2, 4), "unetr_out_channels": 4, "model_type": "b0",
-    "segformer_widths": (16, 32, 40, 48), "segformer_depths": (1, 1, 1, 1),
-    "segformer_heads": (1, 2, 4, 4), "segformer_decoder_dim": 48,
-}  # fmt: skip
+    "tile": 64,
+    "unetr_embed_dim": 48,
+    "unetr_heads": 3,
+    "unetr_layers": 4,
+    "unetr_mlp_dim": 64,
+    "unetr_filters": (16, 8, 8),
+    "unetr_stem": (2, 4),
+    "unetr_out_channels": 4,
+    "model_type": "b0",
+    "segformer_widths": (16, 32, 40, 48),
+    "segformer_depths": (1, 1, 1, 1),
+    "segformer_heads": (1, 2, 4, 4),
+    "segformer_decoder_dim": 48,
+}
 
 
 def network(model: str, way: str, batches: list[int], passes: int) -> dict[str, Any]:
@@ -65,9 +74,15 @@ def measure(
     batches = {way: [large if n == "large" else n for n in sizes] for way, sizes in WAYS.items()}
     for number in range(rounds):
         for way in list(WAYS) if number % 2 == 0 else reversed(WAYS):
-            runs[way].append(run_case(
-                f"{CASES}:network", model=model, way=way, batches=batches[way], passes=passes,
-            ))  # fmt: skip
+            runs[way].append(
+                run_case(
+                    f"{CASES}:network",
+                    model=model,
+                    way=way,
+                    batches=batches[way],
+                    passes=passes,
+                )
+            )
         inks = {way: torch.tensor(found[-1].result["ink"]) for way, found in runs.items()}
         for way, ink in inks.items():
             torch.testing.assert_close(ink, inks["plain"], rtol=0, atol=1e-5, msg=way)
@@ -79,14 +94,14 @@ def measure(
             # The clocks of the cases themselves: building the network is none of it.
             timed = [replace(r, seconds=s) for r, s in zip(runs[way], own, strict=True)]
             first = {"first_pass_s": [round(run.result["first"], 2) for run in runs[way]]}
-            cases.append(case(
-                way, timed, work=(1, "tiles"), figures=first, series=False, batch=batch
-            ))  # fmt: skip
+            cases.append(
+                case(way, timed, work=(1, "tiles"), figures=first, series=False, batch=batch)
+            )
             if way != "plain":
                 bar = (">=", BARS[way]) if batch == 2 and model == "b3" else None
-                ratios.append(ratio(
-                    f"plain network's best batch ÷ {way}", best, own, bar=bar, batch=batch
-                ))  # fmt: skip
+                ratios.append(
+                    ratio(f"plain network's best batch ÷ {way}", best, own, bar=bar, batch=batch)
+                )
     return {
         "title": TITLE,
         "settings": {"network": model, "passes": passes},

@@ -29,13 +29,21 @@ def measure(root: Path | None, *, blocks: list[int], budget: str, rounds: int) -
         "title": TITLE,
         "settings": {"budget": budget, "block": 1024, "stride": 64},
         "cases": [
-            case("graph", found, figures=found[-1].result, work=(found[-1].result["blocks"],
-                 "blocks"), blocks=count)
+            case(
+                "graph",
+                found,
+                figures=found[-1].result,
+                work=(found[-1].result["blocks"], "blocks"),
+                blocks=count,
+            )
             for count, found in runs.items()
         ],
         "ratios": [
-            ratio("time per block, most ÷ second most", seconds(runs[large]),
-                  [grown * value for value in seconds(runs[small])])
+            ratio(
+                "time per block, most ÷ second most",
+                seconds(runs[large]),
+                [grown * value for value in seconds(runs[small])],
+            )
         ],
         "curves": [{"over": "blocks", "label": "blocks", "cases": ["graph"], "log": True}],
-    }  # fmt: skip
+    }

@@ -13,29 +13,32 @@ from benchmarks.served import ServedSegment
 TITLE = "Inference: from contrasted layers to ink, against the 2025 way in plain torch"
 #: Each case: network, rows and columns of the volume, stride, TTA, batch.
 BENCH: dict[str, Any] = {
-    "rounds": 1, "windows": [3],
+    "rounds": 1,
+    "windows": [3],
     "jobs": [
         {"network": "demo", "rows": 256, "columns": 512, "stride": 32, "tta": 0, "batch": 16},
         {"network": "demo", "rows": 128, "columns": 256, "stride": 32, "tta": 3, "batch": 16},
         {"network": "b3", "rows": 192, "columns": 320, "stride": 64, "tta": 0, "batch": 2},
         {"network": "b3", "rows": 192, "columns": 192, "stride": 64, "tta": 3, "batch": 2},
     ],
-}  # fmt: skip
+}
 FULL: dict[str, Any] = {
-    "rounds": 2, "windows": [3],
+    "rounds": 2,
+    "windows": [3],
     "jobs": [
         {"network": "demo", "rows": 512, "columns": 768, "stride": 32, "tta": 0, "batch": 16},
         {"network": "demo", "rows": 256, "columns": 512, "stride": 32, "tta": 3, "batch": 16},
         *BENCH["jobs"][2:],
     ],
-}  # fmt: skip
+}
 TINY: dict[str, Any] = {
-    "rounds": 2, "windows": [2],
+    "rounds": 2,
+    "windows": [2],
     "jobs": [
         {"network": "demo", "rows": 96, "columns": 128, "stride": 32, "tta": 0, "batch": 4},
         {"network": "demo", "rows": 64, "columns": 96, "stride": 32, "tta": 3, "batch": 2},
     ],
-}  # fmt: skip
+}
 CASES = "benchmarks.ink_cases"
 LAYERS = 20
 #: Of the ink, between the network as trained and rewritten.
@@ -73,9 +76,12 @@ def measure(
                         run_case(target, network=network, out=out[name], **given, **how)
                     )
                 difference = run_case(
-                    f"{CASES}:check_equal", old=out["2025"], run=out["engine"], windows=windows,
+                    f"{CASES}:check_equal",
+                    old=out["2025"],
+                    run=out["engine"],
+                    windows=windows,
                     tolerance=TOLERANCE,
-                ).result  # fmt: skip
+                ).result
         tiles = runs["2025"][0].result * len(windows)
         where = {"network": network, "tta": job["tta"], "tiles": tiles}
         cases += [

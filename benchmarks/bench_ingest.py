@@ -13,10 +13,14 @@ from benchmarks.served import ServedSegment
 
 TITLE = "Ingest: from layer files to contrasted parts, against the 2025 way"
 BENCH: dict[str, Any] = {
-    "layers": 21, "part_width": 10_000, "rounds": 1, "held_rounds": 1,
+    "layers": 21,
+    "part_width": 10_000,
+    "rounds": 1,
+    "held_rounds": 1,
     "sizes": [[128, 1], [128, 3], [128, 6], [128, 12], [512, 6]],
-    "codecs": ["none"], "also_lzw": [],
-}  # fmt: skip
+    "codecs": ["none"],
+    "also_lzw": [],
+}
 FULL: dict[str, Any] = {
     **BENCH,
     "sizes": [[128, 1], [128, 3], [128, 6], [128, 12], [1378, 6]],
@@ -24,9 +28,14 @@ FULL: dict[str, Any] = {
     "held_rounds": 3,
 }
 TINY: dict[str, Any] = {
-    "layers": 12, "part_width": 250, "rounds": 2, "held_rounds": 1, "sizes": [[60, 1], [60, 3]],
-    "codecs": ["none"], "also_lzw": [[60, 3]],
-}  # fmt: skip
+    "layers": 12,
+    "part_width": 250,
+    "rounds": 2,
+    "held_rounds": 1,
+    "sizes": [[60, 1], [60, 3]],
+    "codecs": ["none"],
+    "also_lzw": [[60, 3]],
+}
 CASES = "benchmarks.ingest_cases"
 #: Least gain over the 2025 way at six parts, of the way that does what 2025 did: no pyramid.
 BAR, HELD = 6.0, "level 0"
@@ -73,9 +82,16 @@ def one_round(
 
 
 def measure(
-    root: Path | None, *, layers: int, part_width: int, sizes: list[list[int]], rounds: int,
-    held_rounds: int, codecs: list[str], also_lzw: list[list[int]],
-) -> dict[str, Any]:  # fmt: skip
+    root: Path | None,
+    *,
+    layers: int,
+    part_width: int,
+    sizes: list[list[int]],
+    rounds: int,
+    held_rounds: int,
+    codecs: list[str],
+    also_lzw: list[list[int]],
+) -> dict[str, Any]:
     """Measure all ways at every size ``[rows, parts]``, in turns; the last is held to the bar."""
     with ServedSegment(60, 2 * part_width, layers) as small:
         one_round(small, root, part_width, 0, codecs)  # the warm-up
@@ -119,8 +135,14 @@ def _ratios(
             more = bar | ({"missing": ONE_PART} if where["parts"] == 1 else {})
             found.append(ratio(name, seconds(old), seconds(new), **more, **where))
     found.append(
-        ratio("2025-none ÷ store", peaks(columns["2025-none"]), peaks(columns["store"]),
-              of="peak memory", missing="with its default budget the engine takes what the machine "
-              "allows; see the benchmark of memory", **where)
-    )  # fmt: skip
+        ratio(
+            "2025-none ÷ store",
+            peaks(columns["2025-none"]),
+            peaks(columns["store"]),
+            of="peak memory",
+            missing="with its default budget the engine takes what the machine "
+            "allows; see the benchmark of memory",
+            **where,
+        )
+    )
     return found

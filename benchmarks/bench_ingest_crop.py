@@ -42,18 +42,33 @@ def measure(
     for name, box in boxes.items():
         wanted = layers * rows * (box[3] - box[2])
         cases.append(
-            case(name, runs[name], bytes_sent=sent[name], work=(wanted / 1e6, "MB of pixels"),
-                 figures={"bytes_decoded": decoded[name], "bytes_wanted": wanted})
-        )  # fmt: skip
+            case(
+                name,
+                runs[name],
+                bytes_sent=sent[name],
+                work=(wanted / 1e6, "MB of pixels"),
+                figures={"bytes_decoded": decoded[name], "bytes_wanted": wanted},
+            )
+        )
     return {
         "title": TITLE,
         "settings": {"layers": layers, "rows": rows, "width": width, "columns": columns},
         "cases": cases,
         "ratios": [
             ratio("full ÷ crop", seconds(runs["full"]), seconds(runs["crop"])),
-            ratio("decoded ÷ wanted", [decoded["crop"]], [cases[0]["figures"]["bytes_wanted"]],
-                  of="bytes of pixels", bar=("<=", 1.0)),
-            ratio("full ÷ crop", [sent["full"]], [sent["crop"]], of="bytes sent",
-                  missing="a strip spans all columns, and neighbouring strips come in one request"),
+            ratio(
+                "decoded ÷ wanted",
+                [decoded["crop"]],
+                [cases[0]["figures"]["bytes_wanted"]],
+                of="bytes of pixels",
+                bar=("<=", 1.0),
+            ),
+            ratio(
+                "full ÷ crop",
+                [sent["full"]],
+                [sent["crop"]],
+                of="bytes sent",
+                missing="a strip spans all columns, and neighbouring strips come in one request",
+            ),
         ],
-    }  # fmt: skip
+    }

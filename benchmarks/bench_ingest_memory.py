@@ -45,11 +45,21 @@ def measure(
         where = {"rows": rows, "width": width}
         cases.append(case("2025", [old], figures={"layers": 1, "parts": 1}, **where))
         cases.append(
-            case("store", [new], figures={"layers": layers, "rows_ingested": rows_ingested,
-                                          "budget_mib": budget}, **where)
-        )  # fmt: skip
+            case(
+                "store",
+                [new],
+                figures={"layers": layers, "rows_ingested": rows_ingested, "budget_mib": budget},
+                **where,
+            )
+        )
         ratios.append(
-            ratio("2025 ÷ store", peaks([old]), peaks([new]), of="peak memory", bar=(">=", 4.0),
-                  **where)
-        )  # fmt: skip
+            ratio(
+                "2025 ÷ store",
+                peaks([old]),
+                peaks([new]),
+                of="peak memory",
+                bar=(">=", 4.0),
+                **where,
+            )
+        )
     return {"title": TITLE, "settings": {"layers": layers}, "cases": cases, "ratios": ratios}

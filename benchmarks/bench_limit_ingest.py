@@ -52,11 +52,24 @@ def measure(
         "settings": {"layers": layers, "rows": rows, "width": width},
         "cases": cases,
         "ratios": [
-            ratio("ingest ÷ limit", seconds(runs["ingest"]), seconds(runs["decode and write"]),
-                  bar=("<=", BAR), missing=MISSING),
-            ratio("ingest and pyramid ÷ limit", seconds(runs["ingest and pyramid"]),
-                  seconds(runs["decode and write"]), missing=PYRAMID),
-            ratio("ingest ÷ limit", [run.cpu_seconds for run in runs["ingest"]],
-                  [run.cpu_seconds for run in runs["decode and write"]], of="processor time"),
+            ratio(
+                "ingest ÷ limit",
+                seconds(runs["ingest"]),
+                seconds(runs["decode and write"]),
+                bar=("<=", BAR),
+                missing=MISSING,
+            ),
+            ratio(
+                "ingest and pyramid ÷ limit",
+                seconds(runs["ingest and pyramid"]),
+                seconds(runs["decode and write"]),
+                missing=PYRAMID,
+            ),
+            ratio(
+                "ingest ÷ limit",
+                [run.cpu_seconds for run in runs["ingest"]],
+                [run.cpu_seconds for run in runs["decode and write"]],
+                of="processor time",
+            ),
         ],
-    }  # fmt: skip
+    }

@@ -28,20 +28,36 @@ def measure(
         with ServedSegment(side, side, layers) as segment:
             run_case("benchmarks.ingest_cases:store", url=segment.url, store=store)
         pairs: list[tuple[str, str, str, dict[str, Any], tuple[float, str], str]] = [
-            ("read the store", "benchmarks.store_cases:read_engine", f"{LIMITS}:decode_chunks",
-             {"store": store}, volume,
-             "zarr-python's asynchronous machinery for every chunk, and putting chunks together "
-             "to blocks"),
-            ("contrast", f"{LIMITS}:contrast_blocks", f"{LIMITS}:copy_blocks", square, volume,
-             "a table lookup for each pixel is several times the work of a copy"),
-        ]  # fmt: skip
+            (
+                "read the store",
+                "benchmarks.store_cases:read_engine",
+                f"{LIMITS}:decode_chunks",
+                {"store": store},
+                volume,
+                "zarr-python's asynchronous machinery for every chunk, and putting chunks together "
+                "to blocks",
+            ),
+            (
+                "contrast",
+                f"{LIMITS}:contrast_blocks",
+                f"{LIMITS}:copy_blocks",
+                square,
+                volume,
+                "a table lookup for each pixel is several times the work of a copy",
+            ),
+        ]
         pairs += [
-            (f"blend at stride {stride}", f"{LIMITS}:blend", f"{LIMITS}:one_pass",
-             {"side": side, "stride": stride}, (side * side / 1e6, "Mpx of ink"),
-             f"every pixel is enlarged, weighted and added {(128 // stride) ** 2} times, in raster "
-             "order")
+            (
+                f"blend at stride {stride}",
+                f"{LIMITS}:blend",
+                f"{LIMITS}:one_pass",
+                {"side": side, "stride": stride},
+                (side * side / 1e6, "Mpx of ink"),
+                f"every pixel is enlarged, weighted and added {(128 // stride) ** 2} times, in "
+                "raster order",
+            )
             for stride in strides
-        ]  # fmt: skip
+        ]
         cases, ratios = [], []
         for name, target, limit, given, work, missing in pairs:
             ways = {name: target, f"{name}: limit": limit}

@@ -13,22 +13,30 @@ from benchmarks.served import ServedSegment
 
 TITLE = "Sliding-window prediction by MONAI and by a plain map_overlap, against the engine"
 BENCH: dict[str, Any] = {
-    "rounds": 1, "window": 3, "batch": 16, "block": 256,
+    "rounds": 1,
+    "window": 3,
+    "batch": 16,
+    "block": 256,
     "jobs": [
         {"network": "demo", "rows": 256, "columns": 512, "stride": 32},
         {"network": "stand-in", "rows": 2048, "columns": 2048, "stride": 64},
     ],
-}  # fmt: skip
+}
 FULL: dict[str, Any] = {
-    **BENCH, "rounds": 2,
+    **BENCH,
+    "rounds": 2,
     "jobs": [
-        {"network": "demo", "rows": 512, "columns": 768, "stride": 32}, *BENCH["jobs"][1:],
+        {"network": "demo", "rows": 512, "columns": 768, "stride": 32},
+        *BENCH["jobs"][1:],
     ],
-}  # fmt: skip
+}
 TINY: dict[str, Any] = {
-    "rounds": 1, "window": 3, "batch": 4, "block": 128,
+    "rounds": 1,
+    "window": 3,
+    "batch": 4,
+    "block": 128,
     "jobs": [{"network": "stand-in", "rows": 384, "columns": 256, "stride": 64}],
-}  # fmt: skip
+}
 PEERS = "benchmarks.peer_cases"
 MISSING = (
     "where the network costs nothing, storing every tile's prediction, so that a killed run goes "
@@ -39,9 +47,14 @@ TOLERANCE = 1e-5
 
 
 def measure(
-    root: Path | None, *, rounds: int, window: int, batch: int, block: int,
+    root: Path | None,
+    *,
+    rounds: int,
+    window: int,
+    batch: int,
+    block: int,
     jobs: list[dict[str, Any]],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Measure all ways on every job, in turns; every pixel of every way is compared."""
     cases, ratios = [], []
     for job in jobs:
@@ -87,9 +100,12 @@ def measure(
 
 
 def _rounds(
-    root: Path | None, job: dict[str, Any], ways: dict[str, tuple[str, dict[str, Any]]],
-    window: int, rounds: int,
-) -> tuple[dict[str, list[Measured]], dict[str, float]]:  # fmt: skip
+    root: Path | None,
+    job: dict[str, Any],
+    ways: dict[str, tuple[str, dict[str, Any]]],
+    window: int,
+    rounds: int,
+) -> tuple[dict[str, list[Measured]], dict[str, float]]:
     """Run all ways in turns; return their runs and their differences from the engine."""
     runs: dict[str, list[Measured]] = {way: [] for way in ways}
     differences = {}
@@ -105,7 +121,10 @@ def _rounds(
             for way in ways:
                 if way != "engine":
                     differences[way] = run_case(
-                        f"{PEERS}:compare", run=out["engine"], other=out[way], window=window,
+                        f"{PEERS}:compare",
+                        run=out["engine"],
+                        other=out[way],
+                        window=window,
                         tolerance=TOLERANCE,
-                    ).result  # fmt: skip
+                    ).result
     return runs, differences

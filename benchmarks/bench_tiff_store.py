@@ -12,11 +12,19 @@ from benchmarks.served import ServedSegment
 
 TITLE = "A crop over HTTP: tifffile's zarr store over fsspec against the engine's ingest"
 BENCH: dict[str, Any] = {
-    "rows": 1024, "width": 20_000, "layers": 4, "box": [256, 768, 4000, 8000], "rounds": 1,
-}  # fmt: skip
+    "rows": 1024,
+    "width": 20_000,
+    "layers": 4,
+    "box": [256, 768, 4000, 8000],
+    "rounds": 1,
+}
 TINY: dict[str, Any] = {
-    "rows": 60, "width": 700, "layers": 2, "box": [20, 40, 100, 300], "rounds": 1,
-}  # fmt: skip
+    "rows": 60,
+    "width": 700,
+    "layers": 2,
+    "box": [20, 40, 100, 300],
+    "rounds": 1,
+}
 PEERS = "benchmarks.peer_cases"
 CACHES = ("readahead", "bytes", "background")
 

@@ -11,12 +11,22 @@ from benchmarks.scratch import scratch
 
 TITLE = "Preparing training tiles, against the 2025 way"
 BENCH: dict[str, Any] = {
-    "height": 1400, "width": 5200, "layers": 18, "first": 1, "tile": 128, "rounds": 2,
-}  # fmt: skip
+    "height": 1400,
+    "width": 5200,
+    "layers": 18,
+    "first": 1,
+    "tile": 128,
+    "rounds": 2,
+}
 FULL: dict[str, Any] = {**BENCH, "height": 2800}
 TINY: dict[str, Any] = {
-    "height": 300, "width": 420, "layers": 16, "first": 0, "tile": 64, "rounds": 1,
-}  # fmt: skip
+    "height": 300,
+    "width": 420,
+    "layers": 16,
+    "first": 0,
+    "tile": 64,
+    "rounds": 1,
+}
 MISSING = (
     "0.7 s are imports; files are decoded a few rows at a time, pixels compressed, and all of it "
     "written so that it can be killed; the 2025 way holds the part whole and writes raw arrays"
@@ -32,19 +42,34 @@ def measure(
     runs: dict[str, list[Measured]] = {name: [] for name in names}
     written: dict[str, int] = {}
     with scratch(root) as folder:
-        run_case("benchmarks.tile_cases:make", folder=str(folder), height=height, width=width,
-                 layers=layers)  # fmt: skip
+        run_case(
+            "benchmarks.tile_cases:make",
+            folder=str(folder),
+            height=height,
+            width=width,
+            layers=layers,
+        )
         for number in range(rounds):
             out = {name: str(folder / f"{name}{number}") for name in names}
             for name in by_turns(names, number):
                 given = {"layers": numbers, "tile": tile}
                 if name == "2025":
                     labels = str(folder / "labels" / "phantom_01")
-                    run = run_case("benchmarks.baseline_tiles:prepare", part=str(folder / "part"),
-                                   labels=labels, out=out[name], **given)  # fmt: skip
+                    run = run_case(
+                        "benchmarks.baseline_tiles:prepare",
+                        part=str(folder / "part"),
+                        labels=labels,
+                        out=out[name],
+                        **given,
+                    )
                 else:
-                    run = run_case("benchmarks.tile_cases:build", folder=str(folder),
-                                   tiles=out[name], packed=name == "packed", **given)  # fmt: skip
+                    run = run_case(
+                        "benchmarks.tile_cases:build",
+                        folder=str(folder),
+                        tiles=out[name],
+                        packed=name == "packed",
+                        **given,
+                    )
                 runs[name].append(run)
                 files = [path for path in Path(out[name]).rglob("*") if path.is_file()]
                 written[name] = sum(path.stat().st_size for path in files)

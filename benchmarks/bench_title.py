@@ -20,21 +20,44 @@ from benchmarks.served import ServedSegment
 TITLE = "The title's crop of a whole segment at true scale, against the 2025 way"
 #: The segment 03192025 and the crop of its second part that shows the title.
 BENCH: dict[str, Any] = {
-    "height": 13_780, "width": 289_380, "layers": 21, "part_width": 10_000, "part": 2,
-    "box": [4630, 7730, 3200, 9300], "wanted": [3, 21], "budget": "320 MiB", "shares": [30, 16],
-}  # fmt: skip
+    "height": 13_780,
+    "width": 289_380,
+    "layers": 21,
+    "part_width": 10_000,
+    "part": 2,
+    "box": [4630, 7730, 3200, 9300],
+    "wanted": [3, 21],
+    "budget": "320 MiB",
+    "shares": [30, 16],
+}
 FULL: dict[str, Any] = {**BENCH, "shares": [16, 8]}
 TINY: dict[str, Any] = {
-    "height": 120, "width": 4800, "layers": 12, "part_width": 200, "part": 2,
-    "box": [40, 70, 30, 90], "wanted": [2, 8], "budget": "2 GiB", "shares": [16, 8],
-}  # fmt: skip
+    "height": 120,
+    "width": 4800,
+    "layers": 12,
+    "part_width": 200,
+    "part": 2,
+    "box": [40, 70, 30, 90],
+    "wanted": [2, 8],
+    "budget": "2 GiB",
+    "shares": [16, 8],
+}
 SECONDS_BAR, MEMORY_BAR = 20.0, 10.0
 
 
 def measure(
-    root: Path | None, *, height: int, width: int, layers: int, part_width: int, part: int,
-    box: list[int], wanted: list[int], budget: str, shares: list[int],
-) -> dict[str, Any]:  # fmt: skip
+    root: Path | None,
+    *,
+    height: int,
+    width: int,
+    layers: int,
+    part_width: int,
+    part: int,
+    box: list[int],
+    wanted: list[int],
+    budget: str,
+    shares: list[int],
+) -> dict[str, Any]:
     """Measure the 2025 way at shares of the width and the engine at all of it."""
     numbers, left = list(range(*wanted)), (part - 1) * part_width
     at = [box[0], box[1], left + box[2], left + box[3]]
@@ -60,13 +83,23 @@ def measure(
     cases.append(case("engine", [new], bytes_sent=sent, width=width))
     return {
         "title": TITLE,
-        "settings": {"height": height, "layers": layers, "box": at, "wanted_layers": len(numbers),
-                     "budget": budget},
+        "settings": {
+            "height": height,
+            "layers": layers,
+            "box": at,
+            "wanted_layers": len(numbers),
+            "budget": budget,
+        },
         "cases": cases,
         "ratios": _ratios(cases[-2], cases[-1]),
-        "curves": [{"over": "width", "label": "width of the segment, px",
-                    "cases": ["2025", "2025, extended", "engine"]}],
-    }  # fmt: skip
+        "curves": [
+            {
+                "over": "width",
+                "label": "width of the segment, px",
+                "cases": ["2025", "2025, extended", "engine"],
+            }
+        ],
+    }
 
 
 def _extended(old: dict[int, Measured], width: int, file_bytes: int) -> dict[str, Any]:
@@ -90,10 +123,26 @@ def _ratios(old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, Any]]:
     """Return how much less the engine takes of time, memory and bytes."""
     label = old["extended"]
     return [
-        ratio("2025 ÷ engine", old["seconds"]["each"], new["seconds"]["each"], extended=label,
-              bar=(">=", SECONDS_BAR)),
-        ratio("2025 ÷ engine", old["peak_mib"]["each"], new["peak_mib"]["each"], extended=label,
-              of="peak memory", bar=(">=", MEMORY_BAR)),
-        ratio("2025 ÷ engine", [old["bytes_sent"]], [new["bytes_sent"]], of="bytes sent",
-              missing="strips span the whole width: the crop's rows are fetched whole"),
-    ]  # fmt: skip
+        ratio(
+            "2025 ÷ engine",
+            old["seconds"]["each"],
+            new["seconds"]["each"],
+            extended=label,
+            bar=(">=", SECONDS_BAR),
+        ),
+        ratio(
+            "2025 ÷ engine",
+            old["peak_mib"]["each"],
+            new["peak_mib"]["each"],
+            extended=label,
+            of="peak memory",
+            bar=(">=", MEMORY_BAR),
+        ),
+        ratio(
+            "2025 ÷ engine",
+            [old["bytes_sent"]],
+            [new["bytes_sent"]],
+            of="bytes sent",
+            missing="strips span the whole width: the crop's rows are fetched whole",
+        ),
+    ]

@@ -19,13 +19,27 @@ from benchmarks.view_stores import write_stores
 
 TITLE = "Opening and moving about a whole segment in the viewer"
 FULL: dict[str, Any] = {
-    "height": 13_780, "width": 289_380, "layers": 21, "windows": 3, "budget": "4 GiB",
-    "zooms": [0.015, 0.06, 0.25, 1.0, 3.0], "moves": 4, "rounds": 3,
-}  # fmt: skip
+    "height": 13_780,
+    "width": 289_380,
+    "layers": 21,
+    "windows": 3,
+    "budget": "4 GiB",
+    "zooms": [0.015, 0.06, 0.25, 1.0, 3.0],
+    "moves": 4,
+    "rounds": 3,
+}
 #: The same segment, fewer moves: a minute.
 BENCH: dict[str, Any] = {**FULL, "moves": 2, "rounds": 1}
-TINY: dict[str, Any] = {**BENCH, "height": 1100, "width": 1500, "layers": 4, "windows": 1,
-                        "zooms": [1.0], "moves": 1, "rounds": 1}  # fmt: skip
+TINY: dict[str, Any] = {
+    **BENCH,
+    "height": 1100,
+    "width": 1500,
+    "layers": 4,
+    "windows": 1,
+    "zooms": [1.0],
+    "moves": 1,
+    "rounds": 1,
+}
 #: Seconds in which the page is to open, and a move to be answered.
 OPEN, MOVE = 2.0, 0.3
 
@@ -33,9 +47,17 @@ OPEN, MOVE = 2.0, 0.3
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, float, TreeWatch]]:
     """Run `s5 view`; give its address, the seconds until it said so, and its memory."""
-    command = [sys.executable, "-c", "from s5engine.cli import main; main()", "view",
-               str(folder / "run"), str(folder / "volume.zarr"), "--no-open",
-               "-o", str(folder / "saves")]  # fmt: skip
+    command = [
+        sys.executable,
+        "-c",
+        "from s5engine.cli import main; main()",
+        "view",
+        str(folder / "run"),
+        str(folder / "volume.zarr"),
+        "--no-open",
+        "-o",
+        str(folder / "saves"),
+    ]
     started = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
@@ -78,15 +100,31 @@ def look(browser: Any, folder: Path, zooms: list[float], moves: int, size: Any) 
 
 
 def measure(
-    root: Path | None, *, height: int, width: int, layers: int, windows: int, budget: str,
-    zooms: list[float], moves: int, rounds: int,
-) -> dict[str, Any]:  # fmt: skip
+    root: Path | None,
+    *,
+    height: int,
+    width: int,
+    layers: int,
+    windows: int,
+    budget: str,
+    zooms: list[float],
+    moves: int,
+    rounds: int,
+) -> dict[str, Any]:
     """Measure each round with a server and a page of its own."""
-    settings = {"height": height, "width": width, "layers": layers, "windows": windows,
-                "screen": "1600 × 1000", "moves": moves, "rounds": rounds}  # fmt: skip
+    settings = {
+        "height": height,
+        "width": width,
+        "layers": layers,
+        "windows": windows,
+        "screen": "1600 × 1000",
+        "moves": moves,
+        "rounds": rounds,
+    }
     with scratch(root) as folder:
-        write_stores(folder, height=height, width=width, layers=layers, windows=windows,
-                     budget=budget)  # fmt: skip
+        write_stores(
+            folder, height=height, width=width, layers=layers, windows=windows, budget=budget
+        )
         with open_browser() as browser:
             found = [look(browser, folder, zooms, moves, (height, width)) for _ in range(rounds)]
     return {
@@ -106,7 +144,7 @@ def measure(
             "until everything that it asked for is drawn at its level; half a second is between "
             "two moves. Browser and server share the cores.",
         ],
-    }  # fmt: skip
+    }
 
 
 def _cases(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -121,8 +159,13 @@ def _cases(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if kind in ("jump", "pan", "zoom"):
             for number, stage in enumerate(("", ", sharp")):
                 times = [answer[number] for one in found for answer in one[name]]
-                cases.append({"name": kind + stage, "parameters": {"zoom": float(zoom)},
-                              "seconds": spread(times)})  # fmt: skip
+                cases.append(
+                    {
+                        "name": kind + stage,
+                        "parameters": {"zoom": float(zoom)},
+                        "seconds": spread(times),
+                    }
+                )
     return cases
 
 
@@ -130,12 +173,16 @@ def _bars(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what is held to a bar: opening, and the slowest and the median move of each round."""
     moves, sharp = (
         [
-            sorted(answer[stage] for name, answers in one.items()
-                   if name.split()[0] in ("jump", "pan", "zoom") for answer in answers)
+            sorted(
+                answer[stage]
+                for name, answers in one.items()
+                if name.split()[0] in ("jump", "pan", "zoom")
+                for answer in answers
+            )
             for one in found
         ]
         for stage in (0, 1)
-    )  # fmt: skip
+    )
     limit = [MOVE] * len(found)
     return [
         ratio("open ÷ 2 s", [one["open"] for one in found], [OPEN] * len(found), bar=("<=", 1)),
@@ -143,4 +190,4 @@ def _bars(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ratio("median move ÷ 300 ms", [times[len(times) // 2] for times in moves], limit),
         ratio("slowest move, sharp ÷ 300 ms", [times[-1] for times in sharp], limit),
         ratio("median move, sharp ÷ 300 ms", [times[len(times) // 2] for times in sharp], limit),
-    ]  # fmt: skip
+    ]

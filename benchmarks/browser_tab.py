@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-         "--no-first-run", "--disable-component-update", "--disable-sync",
-         "--disable-quic"]  # fmt: skip
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--no-first-run",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-quic",
+]
 SIZE = {"width": 1600, "height": 1000}
 #: The middle of the picture on the page: to its left are the controls.
 MIDDLE = (248 + (1600 - 248) / 2, 487)
@@ -87,8 +94,9 @@ class Tab:
         started = time.perf_counter()
         self.page.goto(url)
         self.page.wait_for_function(_READY, polling="raf")
-        self.page.evaluate("new Promise((d) => requestAnimationFrame(() => "
-                           "requestAnimationFrame(d)))")  # fmt: skip
+        self.page.evaluate(
+            "new Promise((d) => requestAnimationFrame(() => requestAnimationFrame(d)))"
+        )
         seconds = time.perf_counter() - started
         self.page.evaluate(_CLOCK)
         return seconds

@@ -27,9 +27,18 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 SCHEMA = Path(__file__).resolve().parent / "schema.json"
 PACKAGES = (
-    "s5engine", "numpy", "tifffile", "imagecodecs", "zarr", "tensorstore", "dask", "xarray",
-    "aiohttp", "torch", "monai",
-)  # fmt: skip
+    "s5engine",
+    "numpy",
+    "tifffile",
+    "imagecodecs",
+    "zarr",
+    "tensorstore",
+    "dask",
+    "xarray",
+    "aiohttp",
+    "torch",
+    "monai",
+)
 
 
 @dataclass(frozen=True)

@@ -45,24 +45,45 @@ def old(
         plain(torch.zeros(batch, 1, model.layers, model.tile, model.tile))
     yield
     return baseline_ink.predict(
-        Path(part), Path(out), plain, tile=model.tile, windows=windows, stride=stride, tta=tta,
+        Path(part),
+        Path(out),
+        plain,
+        tile=model.tile,
+        windows=windows,
+        stride=stride,
+        tta=tta,
         batch=batch,
-    )  # fmt: skip
+    )
 
 
 def engine(
-    network: str, store: str, out: str, *, windows: list[int], stride: int, tta: int,
-    batch: int | None = None, edge: str = "drop", budget: str | None = None,
+    network: str,
+    store: str,
+    out: str,
+    *,
+    windows: list[int],
+    stride: int,
+    tta: int,
+    batch: int | None = None,
+    edge: str = "drop",
+    budget: str | None = None,
     formats: list[str] | None = None,
-) -> Iterator[None]:  # fmt: skip
+) -> Iterator[None]:
     """Predict with the engine and write the run."""
     model = model_of(network)
 
     def predict(volume: xr.DataArray, run: str) -> s5.Run:
         ink = s5.predict_ink(
-            s5.contrast(volume), model, windows=windows, stride=stride, tta=tta, batch=batch,
-            edge=edge, budget=budget, mask=s5.papyrus_mask(volume),
-        )  # fmt: skip
+            s5.contrast(volume),
+            model,
+            windows=windows,
+            stride=stride,
+            tta=tta,
+            batch=batch,
+            edge=edge,
+            budget=budget,
+            mask=s5.papyrus_mask(volume),
+        )
         chosen = tuple(formats or ["zarr", "npy", "png"])
         return s5.write_run(ink, run, formats=chosen, progress=False)
 

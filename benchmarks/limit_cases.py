@@ -71,9 +71,10 @@ def encode(shard: np.ndarray) -> Iterable[bytes]:
 def decode_chunks(store: str) -> Iterator[None]:
     """Decompress every chunk of a store from memory, on all cores; reading is preparation."""
     shards = [
-        chunks_of(path.read_bytes()) for path in (Path(store) / "0" / "c").rglob("*")
+        chunks_of(path.read_bytes())
+        for path in (Path(store) / "0" / "c").rglob("*")
         if path.is_file()
-    ]  # fmt: skip
+    ]
     yield
 
     def decode(chunks: list[bytes]) -> int:

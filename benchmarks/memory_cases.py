@@ -50,8 +50,11 @@ def pyramid(
 def split(store: str, folder: str, *, budget: str, width: int) -> dict[str, Any]:
     """Cut a store into the tree of contrasted parts; return what the plan had said."""
     asked: dict[str, Any] = {
-        "width": width, "lookup": s5.lookup_table(CONTRAST), "contrast": CONTRAST, "budget": budget,
-    }  # fmt: skip
+        "width": width,
+        "lookup": s5.lookup_table(CONTRAST),
+        "contrast": CONTRAST,
+        "budget": budget,
+    }
     volume = s5.open_volume(store)
     told = s5.plan_split(volume, folder, **asked)
     s5.split(volume, folder, **asked, progress=False)
@@ -72,9 +75,12 @@ def infer(
     model = model_of(preset or "stand-in")
     volume = s5.open_volume(store).isel(x=slice(0, columns))
     asked: dict[str, Any] = {
-        "windows": WINDOWS, "stride": stride, "tta": 0, "budget": budget,
+        "windows": WINDOWS,
+        "stride": stride,
+        "tta": 0,
+        "budget": budget,
         "mask": s5.papyrus_mask(volume),
-    }  # fmt: skip
+    }
     contrasted = s5.contrast(volume)
     ink = s5.predict_ink(contrasted, model, **asked)
     told = s5.plan(contrasted, model, **asked)

@@ -20,9 +20,16 @@ REDUCTION = 4
 
 
 def monai(
-    network: str, store: str, out: str, *, window: int, stride: int, batch: int,
-    buffer_steps: int | None = None, plain: bool = False,
-) -> Iterator[None]:  # fmt: skip
+    network: str,
+    store: str,
+    out: str,
+    *,
+    window: int,
+    stride: int,
+    batch: int,
+    buffer_steps: int | None = None,
+    plain: bool = False,
+) -> Iterator[None]:
     """Predict with MONAI's sliding window, as a user of it would.
 
     The volume is read whole, as MONAI takes tensors; layers are its channels. Its windows are the
@@ -43,9 +50,16 @@ def monai(
     def ink(volume: Any) -> np.ndarray:
         layers = torch.from_numpy(volume.values).float().div_(255)[None]
         found = sliding_window_inference(
-            layers, (model.tile, model.tile), batch, predict, overlap=1 - stride / model.tile,
-            roi_weight_map=weights, mode="gaussian", buffer_steps=buffer_steps, buffer_dim=0,
-        )  # fmt: skip
+            layers,
+            (model.tile, model.tile),
+            batch,
+            predict,
+            overlap=1 - stride / model.tile,
+            roi_weight_map=weights,
+            mode="gaussian",
+            buffer_steps=buffer_steps,
+            buffer_dim=0,
+        )
         return np.asarray(found[0, 0])
 
     volume = _window(store, window, model.layers)
@@ -71,11 +85,22 @@ def map_overlap(
     def ink(volume: Any) -> Any:
         data = volume.data.rechunk((-1, block, block))
         return data.map_overlap(
-            _blend_block, depth=(0, halo, halo), boundary=0, trim=False, drop_axis=0,
-            dtype=np.float32, meta=np.empty((0, 0), np.float32), model=model, stride=stride,
-            batch=batch, halo=halo, shape=volume.shape[1:], block=block, allow_rechunk=False,
+            _blend_block,
+            depth=(0, halo, halo),
+            boundary=0,
+            trim=False,
+            drop_axis=0,
+            dtype=np.float32,
+            meta=np.empty((0, 0), np.float32),
+            model=model,
+            stride=stride,
+            batch=batch,
+            halo=halo,
+            shape=volume.shape[1:],
+            block=block,
+            allow_rechunk=False,
             chunks=tuple(data.chunks[1:]),
-        )  # fmt: skip
+        )
 
     ink(_window(store, window, model.layers)[:, : model.tile, : model.tile]).compute(
         scheduler="single-threaded"
@@ -87,20 +112,32 @@ def map_overlap(
 
 
 def _blend_block(
-    pixels: np.ndarray, *, model: s5.InkModel, stride: int, batch: int, halo: int,
-    shape: tuple[int, int], block: int, block_info: Any = None,
-) -> np.ndarray:  # fmt: skip
+    pixels: np.ndarray,
+    *,
+    model: s5.InkModel,
+    stride: int,
+    batch: int,
+    halo: int,
+    shape: tuple[int, int],
+    block: int,
+    block_info: Any = None,
+) -> np.ndarray:
     """Return the ink of the middle of a block with its halo."""
     tile = model.tile
     place = block_info[0]["chunk-location"][1:]
     top, left = (place[axis] * block - halo for axis in (0, 1))
     middle = [min(block, side - at * block) for side, at in zip(shape, place, strict=True)]
     ys, xs = (
-        [y - first for y in _origins(side, tile, stride)
-         if y >= max(first, 0) and y + tile <= first + length and y + tile > first + halo
-         and y < first + length - halo]
+        [
+            y - first
+            for y in _origins(side, tile, stride)
+            if y >= max(first, 0)
+            and y + tile <= first + length
+            and y + tile > first + halo
+            and y < first + length - halo
+        ]
         for side, first, length in zip(shape, (top, left), pixels.shape[1:], strict=True)
-    )  # fmt: skip
+    )
     total, weights = (np.zeros(pixels.shape[1:], np.float32) for _ in range(2))
     taper = gaussian(tile)
     places = [(y, x) for y in ys for x in xs]
@@ -147,8 +184,9 @@ def read_layers(url: str, out: str, *, layers: list[int], box: list[int], cache:
 
     y0, y1, x0, x1 = box
     shape = (len(layers), y1 - y0, x1 - x0)
-    array = zarr.create_array(out, shape=shape, chunks=(1, min(512, shape[1]), min(512, shape[2])),
-                              dtype="uint8")  # fmt: skip
+    array = zarr.create_array(
+        out, shape=shape, chunks=(1, min(512, shape[1]), min(512, shape[2])), dtype="uint8"
+    )
     system = fsspec.filesystem("http")
     for place, number in enumerate(layers):
         address = f"{url}{number:02d}.tif"

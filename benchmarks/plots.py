@@ -66,10 +66,12 @@ def _throughput(axes: list[Axes], cases: Sequence[dict[str, Any]]) -> None:
     shown = [one for one in cases if one["work"]["unit"] == unit and one["seconds"]["median"]]
     rates = [one["work"]["amount"] / one["seconds"]["median"] for one in shown]
     spans = [
-        [rate - one["work"]["amount"] / max(one["seconds"]["range"][1], 1e-9),
-         one["work"]["amount"] / max(one["seconds"]["range"][0], 1e-9) - rate]
+        [
+            rate - one["work"]["amount"] / max(one["seconds"]["range"][1], 1e-9),
+            one["work"]["amount"] / max(one["seconds"]["range"][0], 1e-9) - rate,
+        ]
         for one, rate in zip(shown, rates, strict=True)
-    ]  # fmt: skip
+    ]
     names = [_name(one) for one in shown]
     kinds = sorted({one["name"] for one in shown})
     colours = [f"C{kinds.index(one['name']) % 10}" for one in shown]

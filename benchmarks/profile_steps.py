@@ -48,8 +48,11 @@ STEPS = {
     "TIFFs of parts": ["s5engine.store.cut:_grow"],
 }
 #: Threads that others keep, by the beginning of their names.
-OTHERS = {"fsspecIO": "receiving (event loop)", "zarr_io": "zarr-python's loop",
-          "asyncio_": "zarr-python's codecs"}  # fmt: skip
+OTHERS = {
+    "fsspecIO": "receiving (event loop)",
+    "zarr_io": "zarr-python's loop",
+    "asyncio_": "zarr-python's codecs",
+}
 
 
 class Clock:

@@ -69,8 +69,10 @@ def _bars(results: Sequence[dict[str, Any]]) -> list[str]:
     if kept:
         parts.append(f"And {kept} bars of `memory`, all met.\n")
     if lost:
-        parts += ["## Where the engine loses\n",
-                  _table(["benchmark", "ratio", "of", "measured", "why"], lost)]  # fmt: skip
+        parts += [
+            "## Where the engine loses\n",
+            _table(["benchmark", "ratio", "of", "measured", "why"], lost),
+        ]
     return parts
 
 
@@ -84,13 +86,16 @@ def _section(result: dict[str, Any], plots: Sequence[Path]) -> list[str]:
     """Return one benchmark's tables and plots."""
     machine = result["machine"]
     where = (
-        "machine not recorded" if machine is None else
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
-    )  # fmt: skip
+        "machine not recorded"
+        if machine is None
+        else f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    )
     settings = ", ".join(f"{name} {value}" for name, value in result["settings"].items())
     size = " at the short size of `make bench`" if result.get("size") == "bench" else ""
-    parts = [f"## {result['title']}\n",
-             f"`{result['benchmark']}`{size}, {result['date']}; {where}; {settings}\n"]  # fmt: skip
+    parts = [
+        f"## {result['title']}\n",
+        f"`{result['benchmark']}`{size}, {result['date']}; {where}; {settings}\n",
+    ]
     rows = [_case(one) for one in result["cases"]]
     parts.append(
         _table(["case", "", "seconds", "processor s", "peak MiB", "MB sent", "rate"], rows)
@@ -116,8 +121,9 @@ def _section(result: dict[str, Any], plots: Sequence[Path]) -> list[str]:
 
 
 def _case(one: dict[str, Any]) -> list[str]:
-    median = {name: one[name]["median"] for name in ("seconds", "cpu_seconds", "peak_mib")
-              if name in one}  # fmt: skip
+    median = {
+        name: one[name]["median"] for name in ("seconds", "cpu_seconds", "peak_mib") if name in one
+    }
     rate = ""
     if "work" in one and median.get("seconds"):
         rate = f"{one['work']['amount'] / median['seconds']:.3g} {one['work']['unit']}/s"

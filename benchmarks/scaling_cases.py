@@ -22,9 +22,15 @@ def ingest(url: str, store: str, *, box: list[int], budget: str, layers: int) ->
 
 
 def infer(
-    store: str, out: str, *, columns: int, budget: str, stride: int, network: str,
+    store: str,
+    out: str,
+    *,
+    columns: int,
+    budget: str,
+    stride: int,
+    network: str,
     workers: int | None = None,
-) -> Iterator[None]:  # fmt: skip
+) -> Iterator[None]:
     """Predict the first columns and write all products, here or on worker processes.
 
     Without a mask: of some columns more is papyrus than of others, and all are to take as long.

@@ -100,10 +100,15 @@ def shards(store: str, copy: str, step: str, checksums: bool) -> Iterator[None]:
     pixels = _tensorstore(store).read().result()
     blosc = BloscCodec(cname="zstd", clevel=1, shuffle=BloscShuffle.noshuffle)
     array = zarr.create_array(
-        copy, shape=like.shape, dtype=like.dtype, chunks=like.chunks, shards=like.shards,
-        fill_value=0, compressors=[blosc, Crc32cCodec()] if checksums else [blosc],
+        copy,
+        shape=like.shape,
+        dtype=like.dtype,
+        chunks=like.chunks,
+        shards=like.shards,
+        fill_value=0,
+        compressors=[blosc, Crc32cCodec()] if checksums else [blosc],
         dimension_names=list("zyx"),
-    )  # fmt: skip
+    )
     if step == "read":
         array[:] = pixels
     yield

@@ -21,11 +21,25 @@ from benchmarks.common import RESULTS, ROOT, write_result
 SHORT_RESULTS = ROOT / "out" / "bench" / "results"
 #: Seconds that ``make bench`` takes for each on two cores, alone on the machine.
 EXPECTED = {
-    "ingest": 100, "limit_ingest": 35, "ingest_crop": 30, "ingest_memory": 45, "title": 100,
-    "inference": 85, "tiles": 35, "sliding_window": 60, "tiff_store": 25, "store": 35, "limits": 40,
-    "overhead": 40, "backend": 60, "scaling": 80, "true_scale": 40, "graph": 25, "memory": 80,
+    "ingest": 100,
+    "limit_ingest": 35,
+    "ingest_crop": 30,
+    "ingest_memory": 45,
+    "title": 100,
+    "inference": 85,
+    "tiles": 35,
+    "sliding_window": 60,
+    "tiff_store": 25,
+    "store": 35,
+    "limits": 40,
+    "overhead": 40,
+    "backend": 60,
+    "scaling": 80,
+    "true_scale": 40,
+    "graph": 25,
+    "memory": 80,
     "view": 70,
-}  # fmt: skip
+}
 #: In the order in which they run.
 NAMES = tuple(EXPECTED)
 

@@ -31,9 +31,15 @@ def build(folder: str, tiles: str, *, packed: bool, layers: list[int], tile: int
     """Find the tiles; if ``packed``, copy their pixels too. Return how many there are."""
     volume = s5.open_volume(Path(folder) / f"{SEGMENT}.zarr")
     found = s5.build_tileset(
-        s5.parts(s5.contrast(volume)), Path(folder) / "labels", tiles, packed=packed,
-        layers=layers, tile=tile, stride=tile // 2, progress=False,
-    )  # fmt: skip
+        s5.parts(s5.contrast(volume)),
+        Path(folder) / "labels",
+        tiles,
+        packed=packed,
+        layers=layers,
+        tile=tile,
+        stride=tile // 2,
+        progress=False,
+    )
     return len(found)
 
 

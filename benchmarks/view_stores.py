@@ -43,8 +43,14 @@ def write_stores(
     shutil.copy(small / "run" / "run.json", folder / "run" / "run.json")
     for name, length in zip("yx", shape, strict=True):
         group = zarr.open_group(folder / "run" / "ink.zarr", mode="r+")
-        axis = group.create_array(name, shape=(length,), dtype="i8", chunks=(length,),
-                                  dimension_names=(name,), overwrite=True)  # fmt: skip
+        axis = group.create_array(
+            name,
+            shape=(length,),
+            dtype="i8",
+            chunks=(length,),
+            dimension_names=(name,),
+            overwrite=True,
+        )
         axis[:] = np.arange(length)
     shutil.rmtree(small)
 
@@ -66,10 +72,11 @@ def _ink(volume: Any, windows: int) -> Any:
         sides = [*joined.shape[:axis], -1, *joined.shape[axis + 2 :]]
         coarse = joined.reshape(sides)
     return xr.DataArray(
-        np.ascontiguousarray(coarse[:, :rows, :columns]), dims=("window", "y", "x"),
+        np.ascontiguousarray(coarse[:, :rows, :columns]),
+        dims=("window", "y", "x"),
         coords={"window": np.arange(3, 3 + windows), "y": volume.y, "x": volume.x},
         attrs={key: volume.attrs[key] for key in ("segment", "source", "fingerprint")},
-    ).chunk({"window": 1, "y": 1024, "x": 1024})  # fmt: skip
+    ).chunk({"window": 1, "y": 1024, "x": 1024})
 
 
 def _stretch(source: Path, target: Path, full: str, prefix: str, shape: tuple[int, int]) -> None:
@@ -86,10 +93,15 @@ def _stretch(source: Path, target: Path, full: str, prefix: str, shape: tuple[in
         stock = full if not number else f"{prefix}1"
         _link(source / stock, target / path, sides)
         scale, moved = 2.0**number, (2.0**number - 1) / 2
-        datasets.append({"path": path, "coordinateTransformations": [
-            {"type": "scale", "scale": [1.0, scale, scale]},
-            {"type": "translation", "translation": [0.0, moved, moved]},
-        ]})  # fmt: skip
+        datasets.append(
+            {
+                "path": path,
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [1.0, scale, scale]},
+                    {"type": "translation", "translation": [0.0, moved, moved]},
+                ],
+            }
+        )
         if max(sides) <= COARSEST:
             break
         number, sides = number + 1, (-(-sides[0] // 2), -(-sides[1] // 2))

@@ -39,14 +39,20 @@ def demo(directory: str | Path = "out/demo", *, budget: int | str | None = None)
     read = s5.score_ink(ink.mean("window"), truth, papyrus)
     as_read = (slice(None, None, 2), slice(None, None, -2))  # half the size, mirrored
     panels = [
-        (f"The best single layer, {best}: F1 {alone[best].f1:.2f} with the best threshold",
-         volume.sel(layer=best).values[as_read] / 255),
-        (f"The mean of all layers: F1 {averaged.f1:.2f} with the best threshold",
-         mean[as_read] / 255),
-        (f"What the network reads there: F1 {read.f1:.2f}",
-         s5.composite(ink, reduce=settings.reduce, flip=settings.flip)),
+        (
+            f"The best single layer, {best}: F1 {alone[best].f1:.2f} with the best threshold",
+            volume.sel(layer=best).values[as_read] / 255,
+        ),
+        (
+            f"The mean of all layers: F1 {averaged.f1:.2f} with the best threshold",
+            mean[as_read] / 255,
+        ),
+        (
+            f"What the network reads there: F1 {read.f1:.2f}",
+            s5.composite(ink, reduce=settings.reduce, flip=settings.flip),
+        ),
         ("The ink that was put in", truth[as_read].astype(np.float32)),
-    ]  # fmt: skip
+    ]
     return s5.write_sheet(panels, Path(directory) / "demo.png")
 
 

@@ -30,19 +30,24 @@ def read_title(
     s5.check_prediction(model, settings.box.shape, settings.layers, **how)
     layers = s5.list_layers(source or settings.source, layers=settings.layers)
     volume = s5.ingest(
-        layers, folder / "volume.zarr", layers=settings.layers, box=settings.box, resume=resume,
+        layers,
+        folder / "volume.zarr",
+        layers=settings.layers,
+        box=settings.box,
+        resume=resume,
         budget=budget,
-    )  # fmt: skip
-    mask = s5.papyrus_mask(volume, settings.mask_layer)
+    )
     ink = s5.predict_ink(
-        s5.to_uint8(s5.contrast(volume)), model, mask=mask, batch=batch, precision=precision,
-        budget=budget, **how,
-    )  # fmt: skip
+        s5.to_uint8(s5.contrast(volume)),
+        model,
+        mask=s5.papyrus_mask(volume, settings.mask_layer),
+        batch=batch,
+        precision=precision,
+        budget=budget,
+        **how,
+    )
     run = s5.write_run(ink, folder / "run", resume=resume)
-    picture = s5.composite(
-        run.ink, method=settings.method, boost=settings.boost, flip=settings.flip,
-        invert=settings.invert, reduce=settings.reduce,
-    )  # fmt: skip
+    picture = s5.composite(run.ink, **settings.picture)
     return s5.write_picture(picture, folder / f"{settings.segment}_title.png")
 
 

@@ -160,8 +160,11 @@ def title(
         chosen = s5.read_title_settings(settings or pipeline.SETTINGS)
         model = s5.load_checkpoint(checkpoint, device=device, trust=trust)
         means: dict[str, Any] = {
-            "source": source, "budget": budget, "batch": batch, "precision": precision,
-        }  # fmt: skip
+            "source": source,
+            "budget": budget,
+            "batch": batch,
+            "precision": precision,
+        }
         if plan or measure:
             for step, told in plan_title(model, chosen, measure=measure, **means).items():
                 typer.secho(step, bold=True)
@@ -228,9 +231,12 @@ def fetch(
 
     with where_dask_works(scheduler, workers, budget):
         asked: dict[str, Any] = {
-            "layers": numbers(layers), "box": box_of(crop), "budget": budget,
-            "zarr_format": 2 if zarr_format == "2" else 3, "pyramid": not no_pyramid,
-        }  # fmt: skip
+            "layers": numbers(layers),
+            "box": box_of(crop),
+            "budget": budget,
+            "zarr_format": 2 if zarr_format == "2" else 3,
+            "pyramid": not no_pyramid,
+        }
         if plan or measure:
             typer.echo(s5.plan_ingest(address_of(source), **asked, measure=measure))
             return
@@ -333,10 +339,23 @@ def infer(
 
     with where_dask_works(scheduler, workers, budget):
         contrasted, model, asked = prediction(
-            volume, checkpoint, windows, part=part, crop=crop, mask=mask, device=device,
-            trust=trust, stride=stride, tta=tta, taper=taper, edge=edge, batch=batch,
-            precision=precision, budget=budget, spread=spread,
-        )  # fmt: skip
+            volume,
+            checkpoint,
+            windows,
+            part=part,
+            crop=crop,
+            mask=mask,
+            device=device,
+            trust=trust,
+            stride=stride,
+            tta=tta,
+            taper=taper,
+            edge=edge,
+            batch=batch,
+            precision=precision,
+            budget=budget,
+            spread=spread,
+        )
         if plan or measure:
             source = layer_files(volume)
             typer.echo(s5.plan(contrasted, model, **asked, source=source, measure=measure))
@@ -374,9 +393,13 @@ def composite(
                 f"The picture is written as PNG: {out} does not end in .png."
             )
         picture = s5.composite(
-            s5.open_run(run).ink, method=method, boost=boost,
-            flip=flip, invert=invert, reduce=reduce,
-        )  # fmt: skip
+            s5.open_run(run).ink,
+            method=method,
+            boost=boost,
+            flip=flip,
+            invert=invert,
+            reduce=reduce,
+        )
         typer.echo(s5.write_picture(picture, out))
         now("s5", "view", run)
 

@@ -100,9 +100,17 @@ def layer_files(address: str) -> str | None:
 
 
 def prediction(
-    volume: str, checkpoint: Path, windows: str, *, part: int | None, crop: str | None, mask: str,
-    device: str | None, trust: bool, **asked: Any,
-) -> tuple[xr.DataArray, Any, dict[str, Any]]:  # fmt: skip
+    volume: str,
+    checkpoint: Path,
+    windows: str,
+    *,
+    part: int | None,
+    crop: str | None,
+    mask: str,
+    device: str | None,
+    trust: bool,
+    **asked: Any,
+) -> tuple[xr.DataArray, Any, dict[str, Any]]:
     """Return what `predict_ink` is to be called with: volume, model and the rest."""
     import s5engine as s5
 
@@ -116,9 +124,14 @@ def prediction(
 
 
 def cutting(
-    source: str, parts: str | None, layers: str | None, width: int, first_offset: int,
-    no_contrast: bool, budget: str | None,
-) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    source: str,
+    parts: str | None,
+    layers: str | None,
+    width: int,
+    first_offset: int,
+    no_contrast: bool,
+    budget: str | None,
+) -> tuple[Any, dict[str, Any]]:
     """Return what `split` is to be called with: source and the rest."""
     import s5engine as s5
     from s5engine.ops.contrast import DEFAULT_POINTS
@@ -127,17 +140,27 @@ def cutting(
     opened = s5.open_volume(address)
     points = None if no_contrast else DEFAULT_POINTS
     asked = {
-        "width": width, "first_offset": first_offset, "parts": numbers(parts),
-        "layers": numbers(layers), "contrast": points, "budget": budget,
+        "width": width,
+        "first_offset": first_offset,
+        "parts": numbers(parts),
+        "layers": numbers(layers),
+        "contrast": points,
+        "budget": budget,
         "lookup": None if points is None else s5.lookup_table(points, opened.dtype),
-    }  # fmt: skip
+    }
     return opened if address.rstrip("/").endswith(".zarr") else address, asked
 
 
 def plan_title(
-    model: InkModel, settings: TitleSettings, *, source: str | Path | None, budget: str | None,
-    batch: int | None, precision: str, measure: bool,
-) -> dict[str, IngestPlan | Plan]:  # fmt: skip
+    model: InkModel,
+    settings: TitleSettings,
+    *,
+    source: str | Path | None,
+    budget: str | None,
+    batch: int | None,
+    precision: str,
+    measure: bool,
+) -> dict[str, IngestPlan | Plan]:
     """Return what the two long steps of the title will cost, from metadata alone."""
     import s5engine as s5
 
@@ -148,7 +171,13 @@ def plan_title(
     volume = s5.open_volume(layers.url).sel(layer=list(settings.layers))
     volume = volume.isel(y=slice(box.y0, box.y1), x=slice(box.x0, box.x1))
     infer = s5.plan(
-        s5.to_uint8(s5.contrast(volume)), model, mask=s5.papyrus_mask(volume, settings.mask_layer),
-        batch=batch, precision=precision, budget=budget, measure=measure, **how,
-    )  # fmt: skip
+        s5.to_uint8(s5.contrast(volume)),
+        model,
+        mask=s5.papyrus_mask(volume, settings.mask_layer),
+        batch=batch,
+        precision=precision,
+        budget=budget,
+        measure=measure,
+        **how,
+    )
     return {"fetch": fetch, "infer": infer}

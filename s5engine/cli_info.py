@@ -42,8 +42,13 @@ def run_lines(folder: str) -> Iterator[Line]:
     settings = run.record.get("settings", {})
     yield "run", run.directory
     yield "state", "finished" if run.completed else f"unfinished: blocks done {run.blocks_done}"
-    names = {"segment": "segment", "source": "source", "checkpoint": "network",
-             "device": "device", "precision": "precision"}  # fmt: skip
+    names = {
+        "segment": "segment",
+        "source": "source",
+        "checkpoint": "network",
+        "device": "device",
+        "precision": "precision",
+    }
     for name, shown in names.items():
         if settings.get(name):
             yield shown, settings[name]

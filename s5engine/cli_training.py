@@ -51,9 +51,14 @@ def train(
     given = {"epochs": epochs, "batch": batch, "windows": numbers(windows)}
     chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     best = s5.train(
-        s5.open_tileset(tileset), out, checkpoint=checkpoint, device=device, resume=not fresh,
-        settings=None if settings is None else read_train_settings(settings), **chosen,
-    )  # fmt: skip
+        s5.open_tileset(tileset),
+        out,
+        checkpoint=checkpoint,
+        device=device,
+        resume=not fresh,
+        settings=None if settings is None else read_train_settings(settings),
+        **chosen,
+    )
     typer.echo(best)
     now("s5", "infer", "VOLUME", "--checkpoint", best, "--windows", "FIRST")
 
@@ -80,9 +85,17 @@ def tiles(
         papyrus = None if plain.attrs.get("contrast") else s5.parts(s5.papyrus_mask(plain))
         contrasted = plain if plain.attrs.get("contrast") else s5.contrast(plain)
         made = s5.build_tileset(
-            s5.parts(s5.to_uint8(contrasted)), labels, store, tile=tile, stride=stride,
-            layers=numbers(layers), packed=True, papyrus=papyrus, budget=budget, resume=not fresh,
-        )  # fmt: skip
+            s5.parts(s5.to_uint8(contrasted)),
+            labels,
+            store,
+            tile=tile,
+            stride=stride,
+            layers=numbers(layers),
+            packed=True,
+            papyrus=papyrus,
+            budget=budget,
+            resume=not fresh,
+        )
         typer.echo(made.store)
         now("s5", "train", made.store)
 
@@ -112,9 +125,16 @@ def relabel(
 
     with where_dask_works(scheduler, workers):
         report = s5.relabel(
-            run, part, out, ink_above=ink_above, blank_below=blank_below,
-            max_spread=max_spread, drawn=drawn, threshold=threshold, margin=margin,
-        )  # fmt: skip
+            run,
+            part,
+            out,
+            ink_above=ink_above,
+            blank_below=blank_below,
+            max_spread=max_spread,
+            drawn=drawn,
+            threshold=threshold,
+            margin=margin,
+        )
         for path in (report.label, report.ignore, report.changes, report.record, *report.backups):
             typer.echo(path)
         # The viewer finds a part's files by its name.

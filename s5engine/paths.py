@@ -88,11 +88,14 @@ def check_output(output: str | Path, *inputs: str | Path | None, what: str = "ou
             continue
         here = _real(path)
         how = (
-            "is" if there == here or _is_same(there, here)
-            else "lies in" if _holds(here, there)
-            else "holds" if _holds(there, here)
+            "is"
+            if there == here or _is_same(there, here)
+            else "lies in"
+            if _holds(here, there)
+            else "holds"
+            if _holds(there, here)
             else None
-        )  # fmt: skip
+        )
         if how is not None:
             raise InvalidArgumentError(
                 f"The {what} {target} {how} the input {path}: what is written would be read.",

@@ -145,9 +145,13 @@ def cluster(
 
 
 def worker_specs(
-    workers: int | None, budget: int, *, base: int | None = None, cpus: int | None = None,
+    workers: int | None,
+    budget: int,
+    *,
+    base: int | None = None,
+    cpus: int | None = None,
     gpus: int | None = None,
-) -> list[WorkerSpec]:  # fmt: skip
+) -> list[WorkerSpec]:
     """Return the worker processes that a budget allows on this machine.
 
     Parameters
@@ -241,8 +245,12 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
     asked = {"distributed.scheduler.worker-saturation": _SATURATION, **variables}
     with dask.config.set(asked):
         served = f"{LOCALHOST}:{_free_port(_DASHBOARD_PORT) if dashboard else 0}"
-        options = {"host": LOCALHOST, "port": 0, "dashboard": dashboard,
-                   "dashboard_address": served}  # fmt: skip
+        options = {
+            "host": LOCALHOST,
+            "port": 0,
+            "dashboard": dashboard,
+            "dashboard_address": served,
+        }
         made = SpecCluster(
             workers={n: {"cls": Nanny, "options": _nanny(s)} for n, s in enumerate(specs)},
             scheduler={"cls": Scheduler, "options": options},

@@ -89,9 +89,23 @@ class TitleSettings:
     def how(self) -> dict[str, Any]:
         """How ink is predicted, as arguments of `predict_ink`."""
         return {
-            "windows": self.windows, "stride": self.stride, "tta": self.tta, "taper": self.taper,
+            "windows": self.windows,
+            "stride": self.stride,
+            "tta": self.tta,
+            "taper": self.taper,
             "edge": self.edge,
-        }  # fmt: skip
+        }
+
+    @property
+    def picture(self) -> dict[str, Any]:
+        """How windows become a picture, as arguments of `composite`."""
+        return {
+            "method": self.method,
+            "boost": self.boost,
+            "flip": self.flip,
+            "invert": self.invert,
+            "reduce": self.reduce,
+        }
 
     @property
     def box(self) -> Box:

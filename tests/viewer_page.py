@@ -171,9 +171,10 @@ class OpenPage:
         """Press a button."""
         model = {"id": self.models[name]["id"]}
         event = {
-            "type": "event", "name": "button_click",
+            "type": "event",
+            "name": "button_click",
             "values": {"type": "map", "entries": [["model", model]]},
-        }  # fmt: skip
+        }
         message = {"kind": "MessageSent", "msg_type": "bokeh_event", "msg_data": event}
         return str(self.send("PATCH-DOC", {"events": [message]})["header"]["msgtype"])
 

@@ -18,9 +18,12 @@ def predict(volume: str, checkpoint: str, run: str) -> None:
         papyrus = s5.open_volume(volume)
         model = s5.load_checkpoint(checkpoint)
         ink = s5.predict_ink(
-            s5.contrast(papyrus), model, windows=[3, 4, 5], mask=s5.papyrus_mask(papyrus),
+            s5.contrast(papyrus),
+            model,
+            windows=[3, 4, 5],
+            mask=s5.papyrus_mask(papyrus),
             budget=BUDGET,
-        )  # fmt: skip
+        )
         s5.write_run(ink, run)
 
 

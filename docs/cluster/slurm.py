@@ -28,9 +28,12 @@ def predict(volume: str, checkpoint: str, run: str, address: str) -> None:
     with s5.cluster(address):
         papyrus = s5.open_volume(volume)
         ink = s5.predict_ink(
-            s5.contrast(papyrus), s5.load_checkpoint(checkpoint), windows=[3, 4, 5],
-            mask=s5.papyrus_mask(papyrus), budget="400 GB",
-        )  # fmt: skip
+            s5.contrast(papyrus),
+            s5.load_checkpoint(checkpoint),
+            windows=[3, 4, 5],
+            mask=s5.papyrus_mask(papyrus),
+            budget="400 GB",
+        )
         s5.write_run(ink, run)
 
 

@@ -22,9 +22,11 @@ GROUP = 16
 
 
 def compute_blocks(
-    array: da.Array, indices: Sequence[Index], done: Callable[[Index], None],
+    array: da.Array,
+    indices: Sequence[Index],
+    done: Callable[[Index], None],
     device: str | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Compute some blocks of ``array`` for their effect, calling ``done`` after each.
 
     Runs on the current distributed client if there is one, else on the local scheduler. ``done``

@@ -109,9 +109,18 @@ def predict_ink(
     model = model_of(model)
     taper_weights(taper, model.tile)
     tiles = predict_tiles(
-        volume, model, windows=windows, stride=stride, tta=tta, mask=mask, edge=edge, batch=batch,
-        precision=precision, budget=budget, spread=spread,
-    )  # fmt: skip
+        volume,
+        model,
+        windows=windows,
+        stride=stride,
+        tta=tta,
+        mask=mask,
+        edge=edge,
+        batch=batch,
+        precision=precision,
+        budget=budget,
+        spread=spread,
+    )
     return blend(tiles, taper=taper)
 
 
@@ -160,9 +169,15 @@ def predict_tiles(
     size, batch = memory.block, memory.batch
     blocks_y, blocks_x = axis_y.blocks(size), axis_x.blocks(size)
     task = TileTask(
-        model, axis_y, axis_x, axis_y.block_step(size), axis_x.block_step(size), positions, tta,
+        model,
+        axis_y,
+        axis_x,
+        axis_y.block_step(size),
+        axis_x.block_step(size),
+        positions,
+        tta,
         batch,
-    )  # fmt: skip
+    )
     grid = (blocks_y.pixels, blocks_x.pixels)
     pixels = picked.chunk({"layer": -1, "y": grid[0], "x": grid[1]}).data
     inputs = [_with_halo(pixels, (0, 0), (0, model.tile - stride))]
@@ -177,19 +192,29 @@ def predict_tiles(
             num_blocks=(len(grid[0]), len(grid[1])),
             token=PREDICT_STEP,
             chunks=(
-                (len(positions),), blocks_y.tiles, blocks_x.tiles,
-                (task.map_size,), (task.map_size,), *([(kept,)] if spread else []),
+                (len(positions),),
+                blocks_y.tiles,
+                blocks_x.tiles,
+                (task.map_size,),
+                (task.map_size,),
+                *([(kept,)] if spread else []),
             ),
             new_axis=[3, 4, 5] if spread else [3, 4],
             dtype=np.float32,
             meta=np.empty((0,) * (6 if spread else 5), np.float32),
             # Named only where it is asked for: without it, graphs keep the names that they had.
             **({"spread": True} if spread else {}),
-        )  # fmt: skip
-    attrs = provenance(volume, model) | grid_of(task, windows, mask) | {
-        "y0": int(volume.y[0]), "x0": int(volume.x[0]),
-        "budget": resolve_budget(budget), "threads": memory.threads,
-    }  # fmt: skip
+        )
+    attrs = (
+        provenance(volume, model)
+        | grid_of(task, windows, mask)
+        | {
+            "y0": int(volume.y[0]),
+            "x0": int(volume.x[0]),
+            "budget": resolve_budget(budget),
+            "threads": memory.threads,
+        }
+    )
     if spread:
         attrs["spread"] = True
     return tiles_array(data, attrs, (axis_y, axis_x))

@@ -245,9 +245,13 @@ def choose(
     for batch in batches:
         for threads, block in _ways(shape.threads, fewer_threads):
             memory = project(
-                replace(shape, threads=threads), block, batch, working_bytes(batch), base,
+                replace(shape, threads=threads),
+                block,
+                batch,
+                working_bytes(batch),
+                base,
                 kept_bytes(batch),
-            )  # fmt: skip
+            )
             if memory.projected_peak <= budget:
                 return memory
             refused.append(memory)

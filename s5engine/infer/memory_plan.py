@@ -69,24 +69,34 @@ def plan_memory(
     """
     workers = _workers()
     shape = InferenceShape(
-        layers=volume.sizes["layer"], windows=maps, tile=model.tile, stride=stride,
-        reduction=model.reduction, window_layers=model.layers,
+        layers=volume.sizes["layer"],
+        windows=maps,
+        tile=model.tile,
+        stride=stride,
+        reduction=model.reduction,
+        window_layers=model.layers,
         threads=max(workers, default=dask_threads()),
-        height=volume.sizes["y"], width=volume.sizes["x"], itemsize=volume.dtype.itemsize,
+        height=volume.sizes["y"],
+        width=volume.sizes["x"],
+        itemsize=volume.dtype.itemsize,
         # Workers share a group, not always evenly.
         group=-(-group_size()[1] // len(workers)) + 1 if len(workers) > 1 else GROUP,
         shared=len(workers) > 1,
-    )  # fmt: skip
+    )
     base, allowed = current_rss(), resolve_budget(budget)
     if workers:
         allowed = (allowed - waiting_bytes()) // len(workers)
         base = _WORKER_BASE + weight_bytes(model)
     try:
         chosen = choose(
-            shape, choose_batches(model, batch), functools.partial(working_bytes, model),
-            base=base, budget=allowed, kept_bytes=functools.partial(kept_bytes, model),
+            shape,
+            choose_batches(model, batch),
+            functools.partial(working_bytes, model),
+            base=base,
+            budget=allowed,
+            kept_bytes=functools.partial(kept_bytes, model),
             fewer_threads=not workers,
-        )  # fmt: skip
+        )
     except BudgetError as error:
         raise share_error(error, len(workers), allowed) if workers else error from None
     at_once = min(MOST_AT_ONCE, *workers) if workers else MOST_AT_ONCE
@@ -98,9 +108,15 @@ def _pyramid_bytes(memory: InferenceMemory, budget: int, at_once: int) -> int:
     held = memory.base + memory.kept
     ink = (1, memory.block, memory.block)
     levels = plan_levels(
-        1, np.dtype(np.float32), ink, is_ink=True, heights=INK_HEIGHTS, base=held, budget=budget,
+        1,
+        np.dtype(np.float32),
+        ink,
+        is_ink=True,
+        heights=INK_HEIGHTS,
+        base=held,
+        budget=budget,
         threads=at_once,
-    )  # fmt: skip
+    )
     return levels.projected_peak - held
 
 

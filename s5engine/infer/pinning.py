@@ -119,9 +119,10 @@ def _pinned(
             below.add(key)
             todo.extend(needs[key])
     parts = {
-        f"below-{name}": below - running, f"network-{name}": running,
+        f"below-{name}": below - running,
+        f"network-{name}": running,
         name: {*tasks} - running - below,
-    }  # fmt: skip
+    }
     layers = {
         layer: MaterializedLayer(
             {key: tasks[key] for key in keys},

@@ -184,14 +184,24 @@ def plan(
     model = model_of(model)
     model = model if precision == "auto" else model.with_precision(precision)
     ink = predict_ink(
-        volume, model, windows=windows, stride=stride, tta=tta, taper=taper, mask=mask, edge=edge,
-        batch=batch, budget=budget, spread=spread,
-    )  # fmt: skip
+        volume,
+        model,
+        windows=windows,
+        stride=stride,
+        tta=tta,
+        taper=taper,
+        mask=mask,
+        edge=edge,
+        batch=batch,
+        budget=budget,
+        spread=spread,
+    )
     picked, _ = pick_layers(volume, windows, model.layers)
     maps = len(windows) * (2 if spread else 1)
-    memory, workers = plan_memory(
-        picked, model, maps=maps, stride=stride, batch=batch, budget=budget
-    ), count_workers()  # fmt: skip
+    memory, workers = (
+        plan_memory(picked, model, maps=maps, stride=stride, batch=batch, budget=budget),
+        count_workers(),
+    )
     axes = [TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:]]
     tiles, shown = axes[0].count * axes[1].count, len(views(tta))
     flops, on_device = _network(model, memory.batch)

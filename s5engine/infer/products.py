@@ -87,8 +87,9 @@ def write_overview(ink: xr.DataArray, path: Path) -> Path:
             starts_y = np.flatnonzero(np.diff(cells_y, prepend=-1))
             starts_x = np.flatnonzero(np.diff(cells_x, prepend=-1))
             sums = np.add.reduceat(np.add.reduceat(values, starts_y, 0), starts_x, 1)
-            area = np.outer(_run_lengths(starts_y, values.shape[0]),
-                            _run_lengths(starts_x, values.shape[1]))  # fmt: skip
+            area = np.outer(
+                _run_lengths(starts_y, values.shape[0]), _run_lengths(starts_x, values.shape[1])
+            )
             where = np.ix_(cells_y[starts_y], cells_x[starts_x])
             total[where] += sums
             count[where] += area

@@ -12,8 +12,16 @@ from s5engine.errors import StoreError, WayOut
 from s5engine.foreign import brief, mapping, read_json, reading, text, whole, wholes
 
 #: Packages whose versions can change a result.
-_PACKAGES = ("s5engine", "torch", "numpy", "dask", "zarr", "xarray", "imagecodecs",
-             "opencv-python-headless")  # fmt: skip
+_PACKAGES = (
+    "s5engine",
+    "torch",
+    "numpy",
+    "dask",
+    "zarr",
+    "xarray",
+    "imagecodecs",
+    "opencv-python-headless",
+)
 
 RECORD_NAME = "run.json"
 #: The journal of a run, and its stores.

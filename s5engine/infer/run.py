@@ -270,9 +270,12 @@ def _write(
     if "zarr" in settings["formats"]:  # else the ink is removed at the end
         budget = int(ink.attrs["budget"]) if "budget" in ink.attrs else None
         write_levels(
-            folder / "ink.zarr", budget=budget, held=held, least=levels_least(),
+            folder / "ink.zarr",
+            budget=budget,
+            held=held,
+            least=levels_least(),
             progress=progress,
-        )  # fmt: skip
+        )
     for store in stores_in(folder):
         note_all_present(store)
         consolidate(store)

@@ -105,9 +105,13 @@ def create_ink(ink: xr.DataArray, path: Path, dtype: str) -> tuple[Any, tuple[in
 
 
 def _write_block(
-    block: np.ndarray, *, target: Any, offsets: list[list[int]], attempt: Attempt | None,
+    block: np.ndarray,
+    *,
+    target: Any,
+    offsets: list[list[int]],
+    attempt: Attempt | None,
     block_id: Index,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Write one block to its place; whole chunks of the target, which no other block touches."""
     place = tuple(
         slice(offsets[axis][i], offsets[axis][i] + side)
@@ -141,16 +145,24 @@ def _create(
         if coordinate in like.coords and like[coordinate].dtype.kind in "iuf":
             values = like[coordinate].values
             axis = group.create_array(
-                str(coordinate), shape=values.shape, dtype=values.dtype, chunks=values.shape,
-                dimension_names=(str(coordinate),), compressors=_compressors(),
-            )  # fmt: skip
+                str(coordinate),
+                shape=values.shape,
+                dtype=values.dtype,
+                chunks=values.shape,
+                dimension_names=(str(coordinate),),
+                compressors=_compressors(),
+            )
             axis[:] = values
     return group.create_array(
-        name, shape=like.shape, dtype=dtype, chunks=chunks, fill_value=fill,
+        name,
+        shape=like.shape,
+        dtype=dtype,
+        chunks=chunks,
+        fill_value=fill,
         compressors=_compressors(),
         dimension_names=[str(d) for d in like.dims],
         attributes={k: plain_value(v) for k, v in like.attrs.items() if k not in MEANS},
-    )  # fmt: skip
+    )
 
 
 def _compressors() -> list[Any]:

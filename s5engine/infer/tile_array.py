@@ -111,7 +111,10 @@ def provenance(volume: xr.DataArray, model: InkModel) -> dict[str, Any]:
     if is_reversed(volume):  # named only where it is so: other runs keep the record that they had
         kept["reversed"] = True
     return kept | {
-        "volume": pixels_identity(volume), "network": model.identity,
-        "checkpoint": model.name, "checkpoint_sha256": model.sha256, "device": str(model.device),
+        "volume": pixels_identity(volume),
+        "network": model.identity,
+        "checkpoint": model.name,
+        "checkpoint_sha256": model.sha256,
+        "device": str(model.device),
         "precision": model.precision,
-    }  # fmt: skip
+    }

@@ -36,8 +36,11 @@ class View(NamedTuple):
 
 
 _IDENTITY, _HORIZONTAL, _VERTICAL, _QUARTER = (
-    View(0, False), View(0, True), View(2, True), View(1, False),
-)  # fmt: skip
+    View(0, False),
+    View(0, True),
+    View(2, True),
+    View(1, False),
+)
 
 
 def views(level: int) -> tuple[View, ...]:

@@ -56,9 +56,13 @@ class Turns:
     """
 
     def __init__(
-        self, ink: xr.DataArray, tiles: xr.DataArray | None, folder: Path, dtype: str,
+        self,
+        ink: xr.DataArray,
+        tiles: xr.DataArray | None,
+        folder: Path,
+        dtype: str,
         journal: Journal,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.seconds = {"predict": 0.0, "blend": 0.0}
         self._predict: BlockWriter | None = None
         self._tile_chunks = ((), (), ()) if tiles is None else tiles.data.chunks[:3]
@@ -108,8 +112,13 @@ class Turns:
                         say(f"predict: {lost:,} tiles of blocks that were not finished are lost")
                     raise
         left = list(self._waiting)
-        with show_progress("blend", self._blocks, "blocks", done=self._blocks - len(left),
-                           enabled=progress and bool(left)) as meter:  # fmt: skip
+        with show_progress(
+            "blend",
+            self._blocks,
+            "blocks",
+            done=self._blocks - len(left),
+            enabled=progress and bool(left),
+        ) as meter:
             self._blend_blocks(left, meter)
 
     def _predict_and_blend(

@@ -78,9 +78,7 @@ class RunEvidence:
             if self._spread is not None:
                 np.maximum(spread, _read(self._spread[number], 0, rows, columns), out=spread)
         predicted = self._predicted(rows, columns) if self.has_tiles else highest > 0
-        return Evidence(
-            total / self._ink.sizes["window"], lowest, highest, spread, predicted
-        )  # fmt: skip
+        return Evidence(total / self._ink.sizes["window"], lowest, highest, spread, predicted)
 
     def _spread_maps(self) -> list[xr.DataArray] | None:
         """Return each window's blended spread over the ink's box, lazily."""
@@ -99,8 +97,10 @@ class RunEvidence:
     def _tiles(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
         """The first rows and columns, in the ink, of the tiles that were run; and their size."""
         found = self._settings
-        axes = [TileAxis(found[n], found["tile"], found["stride"], found["edge"])
-                for n in ("height", "width")]  # fmt: skip
+        axes = [
+            TileAxis(found[n], found["tile"], found["stride"], found["edge"])
+            for n in ("height", "width")
+        ]
         if found.get("mask") is None:
             active = np.ones((axes[0].count, axes[1].count), bool)
         else:
@@ -108,8 +108,11 @@ class RunEvidence:
             corner = self._run.tiles.isel(window=0, v=0, u=0)
             active = ~np.isnan(corner.data.compute(scheduler="synchronous"))
         i, j = np.nonzero(active)
-        return (axes[0].origins[i] + found["y0"] - self.box.y0,
-                axes[1].origins[j] + found["x0"] - self.box.x0, found["tile"])  # fmt: skip
+        return (
+            axes[0].origins[i] + found["y0"] - self.box.y0,
+            axes[1].origins[j] + found["x0"] - self.box.x0,
+            found["tile"],
+        )
 
     def _predicted(self, rows: slice, columns: slice) -> npt.NDArray[np.bool_]:
         """Return which pixels of the block lie in a tile that was run."""

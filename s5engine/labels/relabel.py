@@ -177,11 +177,16 @@ def _write(work: _Work, made: Path, progress: bool) -> dict[str, int]:
             "Nothing of this run's ink was predicted on papyrus: it says nothing of the labels.",
             "Check the papyrus masks of the run and of the part.",
         )
-    changes.save(made / CHANGES, {
-        "kept label": counts["kept"], "added ink": counts["added"],
-        "label questioned": counts["questioned"], "newly ignored": counts["doubted"],
-        "ignored before": counts["ignored_before"],
-    })  # fmt: skip
+    changes.save(
+        made / CHANGES,
+        {
+            "kept label": counts["kept"],
+            "added ink": counts["added"],
+            "label questioned": counts["questioned"],
+            "newly ignored": counts["doubted"],
+            "ignored before": counts["ignored_before"],
+        },
+    )
     return counts
 
 
@@ -247,9 +252,13 @@ def _unchanged(label: Mask, ignore: Mask) -> Proposal:
 
 
 def _write_record(
-    path: Path, run: Run, folder: PartFolder, rule: RelabelRule, counts: dict[str, int],
+    path: Path,
+    run: Run,
+    folder: PartFolder,
+    rule: RelabelRule,
+    counts: dict[str, int],
     with_spread: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Write what the new labels were made from."""
     asked = run.record["settings"]
     record: dict[str, Any] = {
@@ -263,10 +272,19 @@ def _write_record(
         "run": {
             "directory": str(run.directory),
             "spread": with_spread,
-            **{name: asked.get(name) for name in
-               ("segment", "checkpoint", "checkpoint_sha256", "written_windows", "tta", "stride")},
+            **{
+                name: asked.get(name)
+                for name in (
+                    "segment",
+                    "checkpoint",
+                    "checkpoint_sha256",
+                    "written_windows",
+                    "tta",
+                    "stride",
+                )
+            },
         },
-    }  # fmt: skip
+    }
     path.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -221,8 +221,10 @@ _KINDS: tuple[tuple[Any, Callable[[_Hasher, Any], None]], ...] = (
     (nn.Module, _Hasher._module),
     (Tensor, _Hasher._tensor),
     (np.ndarray, _Hasher._array),
-    ((np.generic, np.dtype, torch.dtype, torch.device, torch.Size, slice, range, type(...)),
-     _Hasher._plain),
+    (
+        (np.generic, np.dtype, torch.dtype, torch.device, torch.Size, slice, range, type(...)),
+        _Hasher._plain,
+    ),
     ((list, tuple), _Hasher._sequence),
     (Mapping, _Hasher._mapping),
     (AbstractSet, _Hasher._set),
@@ -233,7 +235,16 @@ _KINDS: tuple[tuple[Any, Callable[[_Hasher, Any], None]], ...] = (
     (type, _Hasher._class),
     ((staticmethod, classmethod), _Hasher._wrapped),
     (property, _Hasher._property),
-    ((types.ModuleType, types.BuiltinFunctionType, types.MethodDescriptorType, np.ufunc,
-      types.WrapperDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType),
-     _Hasher._named),
-)  # fmt: skip
+    (
+        (
+            types.ModuleType,
+            types.BuiltinFunctionType,
+            types.MethodDescriptorType,
+            np.ufunc,
+            types.WrapperDescriptorType,
+            types.GetSetDescriptorType,
+            types.MemberDescriptorType,
+        ),
+        _Hasher._named,
+    ),
+)

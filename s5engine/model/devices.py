@@ -35,8 +35,9 @@ def resolve_device(device: str | torch.device | None = None) -> torch.device:
         ) from None
     names = [torch.device(name) for name in available]
     same_kind = [name for name in names if name.type == wanted.type]
-    if not same_kind or (wanted.index is not None and wanted.type != "cpu" and
-                         wanted not in same_kind):  # fmt: skip
+    if not same_kind or (
+        wanted.index is not None and wanted.type != "cpu" and wanted not in same_kind
+    ):
         raise InvalidArgumentError(
             f"The device {str(wanted)!r} is not available: this PyTorch ({torch.__version__}) "
             f"sees {available}.",

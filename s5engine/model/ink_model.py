@@ -158,11 +158,19 @@ class InkModel:
             If the device does not compute in it.
         """
         return InkModel(
-            tile=self.tile, layers=self.layers, reduction=self.reduction, device=self.device,
-            precision=resolve_precision(precision, self.device), asked=precision, name=self.name,
-            run=self._run, plain=self._plain, origin=self._origin, config=self.config,
+            tile=self.tile,
+            layers=self.layers,
+            reduction=self.reduction,
+            device=self.device,
+            precision=resolve_precision(precision, self.device),
+            asked=precision,
+            name=self.name,
+            run=self._run,
+            plain=self._plain,
+            origin=self._origin,
+            config=self.config,
             sha256=self.sha256,
-        )  # fmt: skip
+        )
 
     def __reduce__(self) -> tuple[Callable[..., InkModel], tuple[Any, ...]]:
         if self._origin is None:

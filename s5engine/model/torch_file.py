@@ -22,9 +22,11 @@ LONGEST_PICKLE = 64 * 2**20
 _MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 #: Paths of the system that a file comes from, as such of any system.
 _PATHS: dict[str, type[PurePath]] = {
-    "WindowsPath": PureWindowsPath, "PureWindowsPath": PureWindowsPath,
-    "PosixPath": PurePosixPath, "PurePosixPath": PurePosixPath,
-}  # fmt: skip
+    "WindowsPath": PureWindowsPath,
+    "PureWindowsPath": PureWindowsPath,
+    "PosixPath": PurePosixPath,
+    "PurePosixPath": PurePosixPath,
+}
 _NUMBERS = "?bhilqBHILQefdFD"
 
 
@@ -77,9 +79,12 @@ def load_trusted(file: Path) -> Any:
     )
     try:
         return torch.load(
-            file, map_location="cpu", weights_only=False, mmap=zipfile.is_zipfile(file),
+            file,
+            map_location="cpu",
+            weights_only=False,
+            mmap=zipfile.is_zipfile(file),
             pickle_module=reader,
-        )  # fmt: skip
+        )
     except (ImportError, AttributeError) as error:
         raise CheckpointError(
             f"{str(file)!r} holds an object whose class is not installed here: {cause(error)}."

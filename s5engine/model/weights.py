@@ -88,9 +88,11 @@ def _fault(given: Any, like: Tensor) -> str:
         return f"(a tensor that is sparse, quantised or empty: {given.layout})"
     if given.shape != like.shape:
         return f"{tuple(given.shape)} instead of {tuple(like.shape)}"
-    number = given.dtype in _FLOATS if like.is_floating_point() else not (
-        given.is_floating_point() or given.is_complex()
-    )  # fmt: skip
+    number = (
+        given.dtype in _FLOATS
+        if like.is_floating_point()
+        else not (given.is_floating_point() or given.is_complex())
+    )
     return "" if number else f"{given.dtype} instead of {like.dtype}"
 
 

@@ -38,9 +38,12 @@ class Score:
     def from_counts(cls, tp: int, fp: int, fn: int, threshold: float) -> Score:
         """Return the shares for the numbers of pixels found rightly, found wrongly and missed."""
         return cls(
-            _share(tp, tp + fp), _share(tp, tp + fn), _share(2 * tp, 2 * tp + fp + fn),
-            _share(tp, tp + fp + fn), threshold,
-        )  # fmt: skip
+            _share(tp, tp + fp),
+            _share(tp, tp + fn),
+            _share(2 * tp, 2 * tp + fp + fn),
+            _share(tp, tp + fp + fn),
+            threshold,
+        )
 
 
 def _share(part: int, whole: int) -> float:

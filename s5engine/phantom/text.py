@@ -104,8 +104,11 @@ def _best_lines(text: str, area: Box) -> tuple[list[str], float]:
     choices = [given]
     if len(given) == 1:
         words = given[0].split()
-        limits = {_width(" ".join(words[a:b])) for a in range(len(words))
-                  for b in range(a + 1, len(words) + 1)}  # fmt: skip
+        limits = {
+            _width(" ".join(words[a:b]))
+            for a in range(len(words))
+            for b in range(a + 1, len(words) + 1)
+        }
         choices = [_wrap(words, limit) for limit in sorted(limits)]
 
     def height(lines: list[str]) -> float:

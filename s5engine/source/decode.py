@@ -152,8 +152,11 @@ def _zstd(data: Data, prefix: int, full: int, out: npt.NDArray[np.uint8]) -> int
 
 
 _DECODERS: dict[str, Callable[[Data, int, int, npt.NDArray[np.uint8]], int]] = {
-    "lzw": _lzw, "packbits": _packbits, "deflate": _deflate, "zstd": _zstd,
-}  # fmt: skip
+    "lzw": _lzw,
+    "packbits": _packbits,
+    "deflate": _deflate,
+    "zstd": _zstd,
+}
 
 
 def damaged(name: str, where: str, error: Exception) -> SourceError:

@@ -24,9 +24,16 @@ from s5engine.errors import SourceError
 _MOST_PAGES, _MOST_KEYS = 1000, 10**6
 #: What an address asks of an S3 listing; the rest of its query goes with every request.
 _ASKED = {
-    "list-type", "prefix", "delimiter", "max-keys", "encoding-type", "marker", "start-after",
-    "continuation-token", "fetch-owner",
-}  # fmt: skip
+    "list-type",
+    "prefix",
+    "delimiter",
+    "max-keys",
+    "encoding-type",
+    "marker",
+    "start-after",
+    "continuation-token",
+    "fetch-owner",
+}
 #: Declarations, which the parser of HTML takes for errors, and characters by numbers that no
 #: character has.
 _ODD = re.compile(r"<!---?>|<!(?!--)[^<>]*>?|&#\w{9,};?")

@@ -37,8 +37,13 @@ Mask = npt.NDArray[np.bool_]
 
 #: Bytes per pixel → (bits, colour type) of a picture that is filtered with that distance.
 _SAME_FILTERS = {
-    1: (8, GRAY), 2: (8, GRAY_ALPHA), 3: (8, RGB), 4: (8, RGBA), 6: (16, RGB), 8: (16, RGBA),
-}  # fmt: skip
+    1: (8, GRAY),
+    2: (8, GRAY_ALPHA),
+    3: (8, RGB),
+    4: (8, RGBA),
+    6: (16, RGB),
+    8: (16, RGBA),
+}
 
 
 def read_header(path: str | os.PathLike[str]) -> PngHeader:

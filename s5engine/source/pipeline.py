@@ -45,9 +45,15 @@ class BandReader:
     """
 
     def __init__(
-        self, layers: Sequence[Layer], bands: Sequence[Band], columns: tuple[int, int], *,
-        ahead: int, in_flight: int, threads: int,
-    ) -> None:  # fmt: skip
+        self,
+        layers: Sequence[Layer],
+        bands: Sequence[Band],
+        columns: tuple[int, int],
+        *,
+        ahead: int,
+        in_flight: int,
+        threads: int,
+    ) -> None:
         self._layers, self._bands, self._columns = layers, list(bands), columns
         self._ahead, self._budget, self._threads = ahead, in_flight, threads
         self._halt = Halt()

@@ -161,9 +161,13 @@ class LayerStack:
                 "ahead is at least 0, threads at least 1.",
             )
         reader = BandReader(
-            self._select(layers), bands, (x0, x1),
-            ahead=ahead, in_flight=parse_bytes(in_flight), threads=threads or default_threads(),
-        )  # fmt: skip
+            self._select(layers),
+            bands,
+            (x0, x1),
+            ahead=ahead,
+            in_flight=parse_bytes(in_flight),
+            threads=threads or default_threads(),
+        )
         return iter(reader)
 
     def overhead_bytes(
@@ -189,8 +193,9 @@ class LayerStack:
         flying = max(parse_bytes(in_flight), largest, MERGE_SIZE) + largest
         decoded = [
             layer.grid.seg_height * layer.grid.seg_width * itemsize
-            for layer in direct if layer.compressed
-        ]  # fmt: skip
+            for layer in direct
+            if layer.compressed
+        ]
         working = 2 * max(decoded, default=BATCH) * threads
         carried = sum(
             (layer.row_step - 1) * (x1 - x0 + layer.grid.seg_width) * itemsize
@@ -203,9 +208,14 @@ class LayerStack:
         alone = max((spool.overhead for spool in spools if spool.exclusive), default=0)
         streams = sorted(spool.overhead for spool in spools if not spool.exclusive)
         return (
-            flying + working + carried + pieces * _PIECE_BYTES + alone + sum(streams[-CONNECTIONS:])
+            flying
+            + working
+            + carried
+            + pieces * _PIECE_BYTES
+            + alone
+            + sum(streams[-CONNECTIONS:])
             + CONNECTIONS * _CONNECTION_BYTES
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Close connections and files and remove temporary copies."""

@@ -17,8 +17,13 @@ from s5engine.foreign import LONGEST_SIDE
 from s5engine.source.grid import Codec, Compression, Order, SegmentGrid
 
 _COMPRESSIONS: dict[int, Compression] = {
-    1: "none", 5: "lzw", 8: "deflate", 32946: "deflate", 32773: "packbits", 50000: "zstd",
-}  # fmt: skip
+    1: "none",
+    5: "lzw",
+    8: "deflate",
+    32946: "deflate",
+    32773: "packbits",
+    50000: "zstd",
+}
 #: Bytes that one byte of a code stands for at most. Deflate: 258 for two bits. LZW: 4,096 for 12
 #: bits. PackBits: 128 for two bytes. Zstandard: a block of 128 KiB for four bytes.
 _LARGEST_RATIO = {"none": 1, "lzw": 2731, "packbits": 64, "deflate": 1032, "zstd": 2**15}

@@ -262,8 +262,13 @@ class Transport:
 
 
 def _fsspec_version(info: dict[str, Any]) -> dict[str, Any]:
-    for key, name in (("ETag", "etag"), ("etag", "etag"), ("LastModified", "mtime"),
-                      ("mtime", "mtime"), ("created", "mtime")):  # fmt: skip
+    for key, name in (
+        ("ETag", "etag"),
+        ("etag", "etag"),
+        ("LastModified", "mtime"),
+        ("mtime", "mtime"),
+        ("created", "mtime"),
+    ):
         if info.get(key) is not None:
             return {name: str(info[key])}
     return {}

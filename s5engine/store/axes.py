@@ -25,16 +25,40 @@ Places = tuple[int, int, int]
 #: What axes are called, by what they are; ``other`` is none of the three.
 _CALLED = {
     "layer": {
-        "z", "depth", "layer", "layers", "slice", "slices", "plane", "planes", "section",
-        "sections", "d", "w_depth", "zdim", "z_axis", "dim_z",
+        "z",
+        "depth",
+        "layer",
+        "layers",
+        "slice",
+        "slices",
+        "plane",
+        "planes",
+        "section",
+        "sections",
+        "d",
+        "w_depth",
+        "zdim",
+        "z_axis",
+        "dim_z",
     },
     "y": {"y", "row", "rows", "height", "h", "v", "ydim", "y_axis", "dim_y", "lat", "latitude"},
     "x": {
-        "x", "column", "columns", "col", "cols", "width", "w", "u", "xdim", "x_axis", "dim_x",
-        "lon", "longitude",
+        "x",
+        "column",
+        "columns",
+        "col",
+        "cols",
+        "width",
+        "w",
+        "u",
+        "xdim",
+        "x_axis",
+        "dim_x",
+        "lon",
+        "longitude",
     },
     "other": {"t", "time", "c", "channel", "channels", "s", "sample", "samples", "series", "batch"},
-}  # fmt: skip
+}
 _ROLES = {name: role for role, names in _CALLED.items() for name in names}
 
 

@@ -272,10 +272,16 @@ def repair_volume(
         _check_origin(store, record, origin, storage_options)
         _reopen(store, record, [d for d in damages if d.array == LEVEL])
         ingest(
-            origin, store, layers=record.layers, box=record.box, budget=budget,
-            storage_options=storage_options, zarr_format=record.zarr_format, progress=progress,
+            origin,
+            store,
+            layers=record.layers,
+            box=record.box,
+            budget=budget,
+            storage_options=storage_options,
+            zarr_format=record.zarr_format,
+            progress=progress,
             pyramid=has_levels,
-        )  # fmt: skip
+        )
     if any(damage.array != LEVEL for damage in damages):
         write_levels(store, budget=budget, resume=False, progress=progress)
 

@@ -139,9 +139,12 @@ def level_files(path: Path, record: VolumeRecord) -> ChunkFiles:
     shape = len(record.layers), y1 - y0, x1 - x0
     # As the store was begun: earlier ones have no checksums.
     return ChunkFiles(
-        path / LEVEL, shape, record.band_height, sharded=record.zarr_format == 3,
+        path / LEVEL,
+        shape,
+        record.band_height,
+        sharded=record.zarr_format == 3,
         checksums=has_checksums(_first_level(path)),
-    )  # fmt: skip
+    )
 
 
 def _first_level(path: Path) -> Any:

@@ -150,9 +150,16 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
     bands = [(box.y0 + y0, box.y0 + y1) for y0, y1 in plan.bands]
     tokens = _begin(job, files, journal)
     cutting = Cutting(
-        tuple(files), layers, (box.x0, box.x1), job.record.rows[0], job.dtype, job.lookup,
-        ahead=plan.ahead, in_flight=in_flight(plan.budget), threads=threads,
-    )  # fmt: skip
+        tuple(files),
+        layers,
+        (box.x0, box.x1),
+        job.record.rows[0],
+        job.dtype,
+        job.lookup,
+        ahead=plan.ahead,
+        in_flight=in_flight(plan.budget),
+        threads=threads,
+    )
     cut_bands = (
         functools.partial(cutting.cut_on, workers, journal.attempt()) if workers else cutting.cut
     )

@@ -64,9 +64,13 @@ class Cutting:
     def cut(self, reader: LayerStack | VolumeBands, bands: Sequence[Band]) -> Generator[Band]:
         """Read bands of rows, write them to all files, and yield each that is on disk."""
         incoming = reader.iter_bands(
-            bands, *self.columns, layers=self.layers, ahead=self.ahead, in_flight=self.in_flight,
+            bands,
+            *self.columns,
+            layers=self.layers,
+            ahead=self.ahead,
+            in_flight=self.in_flight,
             threads=self.threads,
-        )  # fmt: skip
+        )
         with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-split-write") as writers:
             for band in bands:
                 (y0, _), pixels = next(incoming)
@@ -91,9 +95,12 @@ class Cutting:
         file.write(part, y0 + skip - self.first_row)
 
     def cut_on(
-        self, workers: Workers, attempt: Attempt, reader: LayerStack | VolumeBands,
+        self,
+        workers: Workers,
+        attempt: Attempt,
+        reader: LayerStack | VolumeBands,
         bands: Sequence[Band],
-    ) -> Generator[Band]:  # fmt: skip
+    ) -> Generator[Band]:
         """As `cut`, each band as a task of its own on the workers."""
         # Workers may be in another folder.
         files = tuple(replace(file, path=file.path.absolute()) for file in self.files)

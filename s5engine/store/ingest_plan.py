@@ -183,17 +183,22 @@ def plan_ingest(
         bands = bands_of(stack, record, size if workers else here, workers=workers)
         told = _planned(stack, record, bands, levels, measure)
         return replace(
-            told, workers=workers.count if workers else 0, budget=size,
+            told,
+            workers=workers.count if workers else 0,
+            budget=size,
             waiting_bytes=current_rss() if workers else size - here,
             halving=halving.count if halving else 0,
             halving_waits_bytes=current_rss() if halving else 0,
-        )  # fmt: skip
+        )
 
 
 def _planned(
-    stack: LayerStack, record: VolumeRecord, bands: BandPlan, levels: PyramidPlan | None,
+    stack: LayerStack,
+    record: VolumeRecord,
+    bands: BandPlan,
+    levels: PyramidPlan | None,
     measure: bool,
-) -> IngestPlan:  # fmt: skip
+) -> IngestPlan:
     """Return the plan for this process alone."""
     box = Box(*record.box)
     shape = (len(record.layers), box.height, box.width)
@@ -278,9 +283,13 @@ def plan_coarser(
     """
     layers = len(record.layers)
     return plan_levels(
-        layers, np.dtype(record.dtype), (layers, CHUNK, CHUNK), workers=workers, base=base,
+        layers,
+        np.dtype(record.dtype),
+        (layers, CHUNK, CHUNK),
+        workers=workers,
+        base=base,
         budget=budget,
-    )  # fmt: skip
+    )
 
 
 def bands_of(
@@ -307,11 +316,14 @@ def bands_of(
             budget=budget,
             base=base,
             source_bytes=lambda rows: stack.overhead_bytes(
-                row_bands(box.y0, box.y1, rows), box.x0, box.x1, in_flight=in_flight(budget),
+                row_bands(box.y0, box.y1, rows),
+                box.x0,
+                box.x1,
+                in_flight=in_flight(budget),
                 threads=threads,
             ),
             band_height=band_height,
-        )  # fmt: skip
+        )
 
     return workers.plan(plan) if workers else plan(current_rss(), budget)
 

@@ -69,9 +69,13 @@ def made(
 
 
 def made_on(
-    workers: Workers, attempt: Attempt, source: zarr.Array[Any], target: zarr.Array[Any],
-    named: Sequence[tuple[str, Block]], plan: PyramidPlan,
-) -> Generator[str]:  # fmt: skip
+    workers: Workers,
+    attempt: Attempt,
+    source: zarr.Array[Any],
+    target: zarr.Array[Any],
+    named: Sequence[tuple[str, Block]],
+    plan: PyramidPlan,
+) -> Generator[str]:
     """As `made`, each block as a task of its own on the workers, in any order."""
     tasks = (
         (unit, functools.partial(_make_there, source, target, block, plan)) for unit, block in named

@@ -167,10 +167,18 @@ def _volume_base(path: Path, group: zarr.Group) -> Base | None:
     y0, _, x0, _ = record.box
     layers, height, width = array.shape
     return Base(
-        path, LEVEL, "", (("z", "space"), ("y", "space"), ("x", "space")), (layers, height, width),
-        array.dtype, array.chunks, record.zarr_format, (float(record.layers[0]), float(y0),
-        float(x0)), (1.0, 1.0, 1.0), record.segment,
-    )  # fmt: skip
+        path,
+        LEVEL,
+        "",
+        (("z", "space"), ("y", "space"), ("x", "space")),
+        (layers, height, width),
+        array.dtype,
+        array.chunks,
+        record.zarr_format,
+        (float(record.layers[0]), float(y0), float(x0)),
+        (1.0, 1.0, 1.0),
+        record.segment,
+    )
 
 
 def _ink_base(path: Path, group: zarr.Group) -> Base:
@@ -179,12 +187,19 @@ def _ink_base(path: Path, group: zarr.Group) -> Base:
     places = [_places(group, dim) for dim in ("y", "x")]
     segment = array.attrs.get("segment")
     return Base(
-        path, INK, f"{INK_LEVELS}/", (("window", "channel"), ("y", "space"), ("x", "space")),
-        (windows, height, width), array.dtype, array.chunks, 3,
-        (0.0, places[0][0], places[1][0]), (1.0, places[0][1], places[1][1]),
+        path,
+        INK,
+        f"{INK_LEVELS}/",
+        (("window", "channel"), ("y", "space"), ("x", "space")),
+        (windows, height, width),
+        array.dtype,
+        array.chunks,
+        3,
+        (0.0, places[0][0], places[1][0]),
+        (1.0, places[0][1], places[1][1]),
         f"ink of {segment}" if segment else "ink",
         tuple(int(n) for n in _coordinates(group, "window", windows)),
-    )  # fmt: skip
+    )
 
 
 def _places(group: zarr.Group, dim: str) -> tuple[float, float]:

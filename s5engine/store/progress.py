@@ -235,10 +235,12 @@ def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: st
         differing.pop(name, None)
     if "fingerprint" in differing:
         check_source(
-            found.get("fingerprint") or {}, wanted.get("fingerprint") or {},
-            wanted.get("source", ""), what[:1].lower() + what[1:],
+            found.get("fingerprint") or {},
+            wanted.get("fingerprint") or {},
+            wanted.get("source", ""),
+            what[:1].lower() + what[1:],
             afresh(other=", or choose another place"),
-        )  # fmt: skip
+        )
         del differing["fingerprint"]
     if differing:
         listed = "; ".join(_difference(key, *values) for key, values in differing.items())

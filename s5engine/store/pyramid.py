@@ -188,10 +188,16 @@ def _write_missing(
     found = open_levels(base)
     workers = find_workers("pyramid", None, budget)
     plan = plan_levels(
-        base.shape[0], base.dtype, base.chunks, is_ink=base.is_ink, workers=workers,
-        heights=block_heights(base, found[1] if found else ()), base=held, budget=budget,
+        base.shape[0],
+        base.dtype,
+        base.chunks,
+        is_ink=base.is_ink,
+        workers=workers,
+        heights=block_heights(base, found[1] if found else ()),
+        base=held,
+        budget=budget,
         least=least,
-    )  # fmt: skip
+    )
     token, arrays = found or create_levels(base, plan.height)
     done = set(listed_levels(base))
     check_present(base.path, base.array)

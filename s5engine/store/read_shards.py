@@ -76,9 +76,14 @@ class ShardFiles:
             return None
         shape, shard, chunk = map(_three, (array.shape, array.shards, array.chunks))
         return cls(
-            root / array.path, shape, shard, chunk, array.dtype.newbyteorder("="),
-            "crc32c" in codecs, present,
-        )  # fmt: skip
+            root / array.path,
+            shape,
+            shard,
+            chunk,
+            array.dtype.newbyteorder("="),
+            "crc32c" in codecs,
+            present,
+        )
 
     @property
     def ndim(self) -> int:
@@ -97,9 +102,13 @@ class ShardFiles:
     def writer(self) -> ChunkFiles:
         """Return what writes whole shards of the same array."""
         return ChunkFiles(
-            self.folder, self.shape, self.shard[1], sharded=True, chunk=self.chunk,
+            self.folder,
+            self.shape,
+            self.shard[1],
+            sharded=True,
+            chunk=self.chunk,
             checksums=self.checksums,
-        )  # fmt: skip
+        )
 
     def read(self, rows: slice, columns: slice) -> Pixels:
         """Return a box of all layers; what was never written is 0.

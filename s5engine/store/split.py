@@ -100,9 +100,17 @@ def split(
     """
     share_arena()
     wanted = opened_job(
-        source, directory, width=width, first_offset=first_offset, parts=parts, layers=layers,
-        lookup=lookup, contrast=contrast, budget=budget, storage_options=storage_options,
-    )  # fmt: skip
+        source,
+        directory,
+        width=width,
+        first_offset=first_offset,
+        parts=parts,
+        layers=layers,
+        lookup=lookup,
+        contrast=contrast,
+        budget=budget,
+        storage_options=storage_options,
+    )
     with wanted as job:
         try:
             cut(job, resume=resume, progress=progress)

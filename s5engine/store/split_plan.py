@@ -137,9 +137,17 @@ def plan_split(
         As `split`.
     """
     wanted = opened_job(
-        source, directory, width=width, first_offset=first_offset, parts=parts, layers=layers,
-        lookup=lookup, contrast=contrast, budget=budget, storage_options=storage_options,
-    )  # fmt: skip
+        source,
+        directory,
+        width=width,
+        first_offset=first_offset,
+        parts=parts,
+        layers=layers,
+        lookup=lookup,
+        contrast=contrast,
+        budget=budget,
+        storage_options=storage_options,
+    )
     with wanted as job:
         return _planned(job)
 

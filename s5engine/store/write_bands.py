@@ -45,9 +45,13 @@ def write_bands(
     pieces = [piece for band in bands for piece in row_bands(*band, plan.rows)]
     in_segment = [(box.y0 + y0, box.y0 + y1) for y0, y1 in pieces]
     incoming = stack.iter_bands(
-        in_segment, box.x0, box.x1, ahead=plan.ahead, in_flight=in_flight(plan.budget),
+        in_segment,
+        box.x0,
+        box.x1,
+        ahead=plan.ahead,
+        in_flight=in_flight(plan.budget),
         threads=threads,
-    )  # fmt: skip
+    )
     with closing(incoming), ThreadPoolExecutor(WRITERS, "s5-ingest-write") as writers:
         if not plan.grows:
             for y0, y1 in bands:
@@ -65,9 +69,14 @@ def write_bands(
 
 
 def write_bands_on(
-    workers: Workers, attempt: Attempt, stack: LayerStack, files: ChunkFiles, box: Box,
-    plan: BandPlan, bands: Sequence[Band],
-) -> Generator[Band]:  # fmt: skip
+    workers: Workers,
+    attempt: Attempt,
+    stack: LayerStack,
+    files: ChunkFiles,
+    box: Box,
+    plan: BandPlan,
+    bands: Sequence[Band],
+) -> Generator[Band]:
     """As `write_bands`, each band as a task of its own on the workers, in any order."""
     there = layers_there(stack)
     tasks = (
@@ -103,9 +112,13 @@ def _scratch(folder: Path, plan: BandPlan, dtype: np.dtype) -> Iterator[BandScra
 
 
 def _grow_band(
-    files: ChunkFiles, band: Band, plan: BandPlan, incoming: Incoming, scratch: BandScratch | None,
+    files: ChunkFiles,
+    band: Band,
+    plan: BandPlan,
+    incoming: Incoming,
+    scratch: BandScratch | None,
     writers: ThreadPoolExecutor,
-) -> None:  # fmt: skip
+) -> None:
     """Write one band, of which memory or the scratch file holds some rows of chunks at a time."""
     with closing(GrowingShards(files, band[0])) as shards:
         for y0, y1 in row_bands(*band, plan.rows_written):

@@ -100,9 +100,15 @@ class AugmentSettings:
 
 #: What albumentations does.
 _LIBRARY = (
-    "shift_scale_rotate", "perspective", "grid_distortion", "crop", "blur", "noise", "gamma",
+    "shift_scale_rotate",
+    "perspective",
+    "grid_distortion",
+    "crop",
+    "blur",
+    "noise",
+    "gamma",
     "brightness_contrast",
-)  # fmt: skip
+)
 #: Limits that are not shares.
 _TOPS = {"rotate": 180.0, "blur_size": 31, "gamma_percent": 90.0, "perspective_scale": 0.4}
 
@@ -193,15 +199,21 @@ class Augmentation:
         # Outside the tile nothing is known: pixels 0, label 0, keep 0.
         outside: dict[str, Any] = {"border_mode": 0, "fill": 0, "fill_mask": 0}
         steps: list[Any] = [
-            A.Affine(translate_percent=(-s.shift, s.shift), scale=(1 - s.scale, 1 + s.scale),
-                     rotate=(-s.rotate, s.rotate), p=s.shift_scale_rotate, **outside),
+            A.Affine(
+                translate_percent=(-s.shift, s.shift),
+                scale=(1 - s.scale, 1 + s.scale),
+                rotate=(-s.rotate, s.rotate),
+                p=s.shift_scale_rotate,
+                **outside,
+            ),
             A.Perspective(scale=(0, s.perspective_scale), p=s.perspective, **outside),
-            A.GridDistortion(distort_limit=(-s.distortion, s.distortion), p=s.grid_distortion,
-                             **outside),
+            A.GridDistortion(
+                distort_limit=(-s.distortion, s.distortion), p=s.grid_distortion, **outside
+            ),
             A.RandomResizedCrop(size=(self.tile, self.tile), scale=(s.crop_area, 1.0), p=s.crop),
             A.GaussianBlur(blur_limit=(3, s.blur_size), p=s.blur),
             A.GaussNoise(std_range=(0, s.noise_spread), p=s.noise),
             A.RandomGamma((100 - s.gamma_percent, 100 + s.gamma_percent), p=s.gamma),
             A.RandomBrightnessContrast(s.brightness, s.contrast, p=s.brightness_contrast),
-        ]  # fmt: skip
+        ]
         return A.Compose([step for step in steps if step.p])

@@ -21,8 +21,15 @@ from s5engine.training.epoch_pictures import write_tile_rows
 from s5engine.training.tileset import Example
 
 COLUMNS = (
-    "epoch", "train_loss", "val_loss", "val_iou", "val_precision", "val_recall", "val_f1", "lr",
-)  # fmt: skip
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_iou",
+    "val_precision",
+    "val_recall",
+    "val_f1",
+    "lr",
+)
 
 
 class Progress(lightning.Callback):
@@ -82,9 +89,13 @@ class Checkpoints(ModelCheckpoint):
 
     def __init__(self, folder: Path, keep: int, journal: Journal) -> None:
         super().__init__(
-            folder, filename="best-checkpoint-{epoch:02d}-{val_iou:.2f}", monitor="val_iou",
-            mode="max", save_top_k=keep, save_on_train_epoch_end=True,
-        )  # fmt: skip
+            folder,
+            filename="best-checkpoint-{epoch:02d}-{val_iou:.2f}",
+            monitor="val_iou",
+            mode="max",
+            save_top_k=keep,
+            save_on_train_epoch_end=True,
+        )
         self._journal, self.last = journal, folder / "last.ckpt"
         self._folder = folder
 

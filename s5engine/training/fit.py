@@ -189,9 +189,12 @@ def _prepare(
         tileset, min_ink=chosen.min_ink, blank_ratio=chosen.blank_ratio, seed=chosen.seed
     )
     split = split_tiles(
-        tileset, picked,
-        fraction=chosen.validation, parts=chosen.validation_parts, seed=chosen.seed,
-    )  # fmt: skip
+        tileset,
+        picked,
+        fraction=chosen.validation,
+        parts=chosen.validation_parts,
+        seed=chosen.seed,
+    )
     if len(split.train) < chosen.batch:
         raise InvalidArgumentError(
             f"{len(split.train)} tiles are left for training, less than one batch of "

@@ -43,9 +43,13 @@ class Loaders(lightning.LightningDataModule):
         # From the steps: the number of the epoch is not yet right when a training goes on.
         epoch = self.trainer.global_step // self.steps if self.trainer else 0
         draws = TrainingDraws(
-            self._tileset, self._split.train, self._windows, self._augmentation,
-            self._settings.seed, epoch,
-        )  # fmt: skip
+            self._tileset,
+            self._split.train,
+            self._windows,
+            self._augmentation,
+            self._settings.seed,
+            epoch,
+        )
         return self._loader(draws, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
@@ -66,6 +70,9 @@ class Loaders(lightning.LightningDataModule):
         # Not forked from this process: libraries with threads of their own (OpenMP) crash so.
         method = "spawn" if os.name == "nt" else "forkserver"
         return DataLoader(
-            data, batch_size=s.batch, num_workers=s.workers, drop_last=drop_last,
+            data,
+            batch_size=s.batch,
+            num_workers=s.workers,
+            drop_last=drop_last,
             multiprocessing_context=method if s.workers else None,
-        )  # fmt: skip
+        )

@@ -106,6 +106,10 @@ class InkModule(lightning.LightningModule):
     def _loss(self, prob: Tensor, batch: Batch) -> Tensor:
         s = self.settings
         return masked_dice_bce(
-            prob, batch[1], batch[2],
-            smoothing=s.smoothing, bce_weight=s.bce_weight, dice_weight=s.dice_weight,
-        )  # fmt: skip
+            prob,
+            batch[1],
+            batch[2],
+            smoothing=s.smoothing,
+            bce_weight=s.bce_weight,
+            dice_weight=s.dice_weight,
+        )

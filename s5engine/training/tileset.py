@@ -45,8 +45,12 @@ if TYPE_CHECKING:
 
 #: Type of each column of the index.
 COLUMNS = {
-    "part": "uint16", "y": "int32", "x": "int32", "ink_percent": "uint8", "ignore_percent": "uint8",
-}  # fmt: skip
+    "part": "uint16",
+    "y": "int32",
+    "x": "int32",
+    "ink_percent": "uint8",
+    "ignore_percent": "uint8",
+}
 
 
 class Example(NamedTuple):

@@ -31,8 +31,9 @@ class Controls:
         #: Everything that takes input.
         self.widgets: list[Any] = []
         self._sheet = InlineStyleSheet(css=style.WIDGETS)
-        self.readout = self._text(Div, "readout", "", style.READOUT, sizing_mode="stretch_width",
-                                  height=26, margin=0)  # fmt: skip
+        self.readout = self._text(
+            Div, "readout", "", style.READOUT, sizing_mode="stretch_width", height=26, margin=0
+        )
         self.note = self._text(Div, "note", message, style.SAID, width=_WIDE)
         self._ink_widgets(exhibit, settings)
         self._surface_widgets(exhibit, settings)
@@ -45,8 +46,14 @@ class Controls:
 
         told = {"margin": (0, 0, 2, 0)} | sizes
         # Whatever a store or an address says is text.
-        return kind(text=text, name=name, render_as_text=True, disable_math=True,
-                    stylesheets=[InlineStyleSheet(css=css)], **told)  # fmt: skip
+        return kind(
+            text=text,
+            name=name,
+            render_as_text=True,
+            disable_math=True,
+            stylesheets=[InlineStyleSheet(css=css)],
+            **told,
+        )
 
     def _make(self, kind: Any, name: str, **told: Any) -> Any:
         sized = {"width": _WIDE, "margin": (3, 0, 3, 0)} | told
@@ -61,16 +68,26 @@ class Controls:
         show = settings.show if settings.show in choices else choices[0]
         options = [(c, _NAMES.get(c, f"window {c}")) for c in choices]
         self.show = self._make(Select, "show", title="Windows", options=options, value=show)
-        self.boost = self._make(Slider, "boost", title="Boost", start=1, end=10, step=0.1,
-                                value=settings.boost)  # fmt: skip
-        self.opacity = self._make(Slider, "opacity", title="Opacity over the surface", start=0,
-                                  end=1, step=0.01, value=settings.opacity)  # fmt: skip
-        self.colour = self._make(Select, "colour", title="Colours", options=list(COLOURS),
-                                 value=settings.colour)  # fmt: skip
+        self.boost = self._make(
+            Slider, "boost", title="Boost", start=1, end=10, step=0.1, value=settings.boost
+        )
+        self.opacity = self._make(
+            Slider,
+            "opacity",
+            title="Opacity over the surface",
+            start=0,
+            end=1,
+            step=0.01,
+            value=settings.opacity,
+        )
+        self.colour = self._make(
+            Select, "colour", title="Colours", options=list(COLOURS), value=settings.colour
+        )
         half = _WIDE // 2 - 4
         self.flip = self._make(Checkbox, "flip", label="Flip", active=settings.flip, width=half)
-        self.invert = self._make(Checkbox, "invert", label="Invert", active=settings.invert,
-                                 width=half)  # fmt: skip
+        self.invert = self._make(
+            Checkbox, "invert", label="Invert", active=settings.invert, width=half
+        )
 
     def _surface_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
         from bokeh.models.widgets import Slider
@@ -79,22 +96,38 @@ class Controls:
         layer = settings.layer if settings.layer in layers else middle(layers)
         # One layer alone makes no slider.
         end = max(layers) if len(layers) > 1 else min(layers) + 1
-        self.layer = self._make(Slider, "layer", title="Layer", start=min(layers), end=end,
-                                step=1, value=layer)  # fmt: skip
-        self.brightness = self._make(Slider, "brightness", title="Brightness", start=-1, end=1,
-                                     step=0.05, value=settings.brightness)  # fmt: skip
-        self.contrast = self._make(Slider, "contrast", title="Contrast", start=0.1, end=10,
-                                   step=0.1, value=settings.contrast)  # fmt: skip
+        self.layer = self._make(
+            Slider, "layer", title="Layer", start=min(layers), end=end, step=1, value=layer
+        )
+        self.brightness = self._make(
+            Slider,
+            "brightness",
+            title="Brightness",
+            start=-1,
+            end=1,
+            step=0.05,
+            value=settings.brightness,
+        )
+        self.contrast = self._make(
+            Slider,
+            "contrast",
+            title="Contrast",
+            start=0.1,
+            end=10,
+            step=0.1,
+            value=settings.contrast,
+        )
 
     def _other_widgets(self, settings: ViewSettings) -> None:
         from bokeh.models.widgets import Button, Checkbox
 
         third = _WIDE // 3 - 2
         self.overlays = {
-            kind: self._make(Checkbox, kind, label=kind.capitalize(), width=third,
-                             active=getattr(settings, kind))
+            kind: self._make(
+                Checkbox, kind, label=kind.capitalize(), width=third, active=getattr(settings, kind)
+            )
             for kind in ("mask", "label", "ignore")
-        }  # fmt: skip
+        }
         half = _WIDE // 2 - 3
         self.whole = self._make(Button, "whole", label="Whole", width=third)
         self.full = self._make(Button, "full", label="1 : 1", width=third)
@@ -106,13 +139,16 @@ class Controls:
         from bokeh.models.widgets import Button, Checkbox, Div, RadioButtonGroup, Slider
 
         half = _WIDE // 2 - 3
-        self.mode = self._make(RadioButtonGroup, "mode", labels=["Look", "Polygon", "Brush"],
-                               active=0)  # fmt: skip
-        self.kind = self._make(RadioButtonGroup, "kind", labels=["Label", "Ignore"], active=0,
-                               width=2 * _WIDE // 3 - 6)  # fmt: skip
+        self.mode = self._make(
+            RadioButtonGroup, "mode", labels=["Look", "Polygon", "Brush"], active=0
+        )
+        self.kind = self._make(
+            RadioButtonGroup, "kind", labels=["Label", "Ignore"], active=0, width=2 * _WIDE // 3 - 6
+        )
         self.erase = self._make(Checkbox, "erase", label="Erase", width=_WIDE // 3 - 6)
-        self.radius = self._make(Slider, "radius", title="Brush radius, px", start=1, end=100,
-                                 step=1, value=12)  # fmt: skip
+        self.radius = self._make(
+            Slider, "radius", title="Brush radius, px", start=1, end=100, step=1, value=12
+        )
         self.undo = self._make(Button, "undo", label="Undo", width=half)
         self.redo = self._make(Button, "redo", label="Redo", width=half)
         self.save_drawing = self._make(Button, "save_drawing", label="Save drawing", width=half)
@@ -149,8 +185,13 @@ class Controls:
 
         below = any(panel.surface is not None for panel in exhibit.panels)
         if exhibit.choices:
-            found += [heading("Ink"), self.show, self.boost, self.colour,
-                      row(self.flip, self.invert, spacing=6)]  # fmt: skip
+            found += [
+                heading("Ink"),
+                self.show,
+                self.boost,
+                self.colour,
+                row(self.flip, self.invert, spacing=6),
+            ]
         else:
             found += [row(self.flip, spacing=6)]
         if below:
@@ -159,14 +200,27 @@ class Controls:
             found += [self.layer] if len(exhibit.layers) > 1 else []
             found += [self.brightness, self.contrast]
         if exhibit.labels is not None:
-            found += [heading("Overlays"), row(*self.overlays.values(), spacing=6), heading("Draw"),
-                      self.mode, self.hint, row(self.kind, self.erase, spacing=6), self.radius,
-                      row(self.undo, self.redo, spacing=6),
-                      row(self.save_drawing, self.discard, spacing=6)]  # fmt: skip
-        found += [heading("View"), row(self.whole, self.full, self.keys, spacing=3),
-                  heading("Save a picture"),
-                  row(self.save_screen, self.save_full, spacing=6), self.note]  # fmt: skip
+            found += [
+                heading("Overlays"),
+                row(*self.overlays.values(), spacing=6),
+                heading("Draw"),
+                self.mode,
+                self.hint,
+                row(self.kind, self.erase, spacing=6),
+                self.radius,
+                row(self.undo, self.redo, spacing=6),
+                row(self.save_drawing, self.discard, spacing=6),
+            ]
+        found += [
+            heading("View"),
+            row(self.whole, self.full, self.keys, spacing=3),
+            heading("Save a picture"),
+            row(self.save_screen, self.save_full, spacing=6),
+            self.note,
+        ]
         return column(
-            *found, width=style.COLUMN, sizing_mode="stretch_height",
+            *found,
+            width=style.COLUMN,
+            sizing_mode="stretch_height",
             stylesheets=[InlineStyleSheet(css=style.SIDE)],
-        )  # fmt: skip
+        )

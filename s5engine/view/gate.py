@@ -163,12 +163,15 @@ class _Page(_Headers, DocHandler):
         nonce = secrets.token_urlsafe(16)
         # The title comes from a store: the page's own script sets it, as text.
         page = server_html_page_for_session(
-            session, resources=self.application.resources(), title="s5 view",
+            session,
+            resources=self.application.resources(),
+            title="s5 view",
             template=session.document.template,
-        )  # fmt: skip
+        )
         policy = self.application.settings["s5_policy"]
-        self.set_header("Content-Security-Policy",
-                        f"script-src 'nonce-{nonce}' 'unsafe-eval'; {policy}")  # fmt: skip
+        self.set_header(
+            "Content-Security-Policy", f"script-src 'nonce-{nonce}' 'unsafe-eval'; {policy}"
+        )
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.finish(page.replace("<script", f'<script nonce="{nonce}"'))

@@ -157,9 +157,12 @@ class MaskPicture:
         for reduction in (1, COARSE):
             source = _MaskArray(self._box, self._parts, reduction)
             lazy: Any = da.from_array(
-                source, chunks=(1, 2 * TILE, 2 * TILE), inline_array=True,
-                name=f"mask-{id(source)}", meta=np.empty((0, 0, 0), np.uint8),
-            )  # fmt: skip
+                source,
+                chunks=(1, 2 * TILE, 2 * TILE),
+                inline_array=True,
+                name=f"mask-{id(source)}",
+                meta=np.empty((0, 0, 0), np.uint8),
+            )
             dims = ("mask", "y", "x")
             arrays.append(xr.DataArray(lazy, dims=dims, attrs={"reduction": reduction}))
         return levels_of(arrays)

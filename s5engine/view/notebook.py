@@ -73,8 +73,9 @@ def _small(array: xr.DataArray) -> xr.DataArray | None:
         return None
     if array.size <= MOST_PIXELS:
         return array
-    return pick_level([_same_place(level, array) for level in open_pyramid(store, partial=True)],
-                      SIDE)  # fmt: skip
+    return pick_level(
+        [_same_place(level, array) for level in open_pyramid(store, partial=True)], SIDE
+    )
 
 
 def _same_place(level: xr.DataArray, array: xr.DataArray) -> xr.DataArray:

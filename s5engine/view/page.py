@@ -57,9 +57,13 @@ class Page:
         self._sent: dict[str, Wanted] = {}
         self.plots = self._make_plots(settings)
         self.sketch = SketchLayer(
-            self.plots, self.controls, exhibit.sketch if self.may_write else None, self._say,
-            self._later, self.ask,
-        )  # fmt: skip
+            self.plots,
+            self.controls,
+            exhibit.sketch if self.may_write else None,
+            self._say,
+            self._later,
+            self.ask,
+        )
         # Before they belong to the document: it hears of no event that is asked for later.
         self.controls.save_screen.on_click(lambda: self._save(full=False))
         self.controls.save_full.on_click(lambda: self._save(full=True))
@@ -99,8 +103,12 @@ class Page:
         from bokeh.models import InlineStyleSheet
 
         panels = [plot.named() if len(self.plots) > 1 else plot.figure for plot in self.plots]
-        pictures = row(*panels, sizing_mode="stretch_both", spacing=2,
-                       stylesheets=[InlineStyleSheet(css=style.PANELS)])  # fmt: skip
+        pictures = row(
+            *panels,
+            sizing_mode="stretch_both",
+            spacing=2,
+            stylesheets=[InlineStyleSheet(css=style.PANELS)],
+        )
         stage = column(pictures, self.controls.readout, sizing_mode="stretch_both")
         self.doc.template = style.template()  # type: ignore[assignment]  # bokeh takes it
         self.doc.title = f"{self.exhibit.segment} · s5 view"
@@ -163,8 +171,11 @@ class Page:
             found.append(("ink", panel.ink, self.controls.choice))
         if self.exhibit.labels is not None:
             pictures = self.exhibit.labels.pictures
-            found += [(kind, pictures[kind], "") for kind, box in self.controls.overlays.items()
-                      if box.active]  # fmt: skip
+            found += [
+                (kind, pictures[kind], "")
+                for kind, box in self.controls.overlays.items()
+                if box.active
+            ]
         return found
 
     def _wanted(self, place: str, picture: Picture, choice: str) -> list[Wanted]:
@@ -234,15 +245,20 @@ class Page:
         controls, seen = self.controls, self._seen
         overlays = {kind: box.active for kind, box in controls.overlays.items()}
         return ViewSettings(
-            show=controls.choice, boost=controls.boost.value, opacity=controls.opacity.value,
-            colour=controls.colour.value, flip=controls.flip.active,
-            invert=controls.invert.active, brightness=round(controls.brightness.value, 2),
+            show=controls.choice,
+            boost=controls.boost.value,
+            opacity=controls.opacity.value,
+            colour=controls.colour.value,
+            flip=controls.flip.active,
+            invert=controls.invert.active,
+            brightness=round(controls.brightness.value, 2),
             contrast=round(controls.contrast.value, 2),
             layer=controls.shown_layer if self.exhibit.layers else None,
             x=None if seen is None else (seen.x0 + seen.x1) / 2,
             y=None if seen is None else (seen.y0 + seen.y1) / 2,
-            zoom=None if seen is None else self._zoom, **overlays,
-        )  # fmt: skip
+            zoom=None if seen is None else self._zoom,
+            **overlays,
+        )
 
     def _save(self, *, full: bool) -> None:
         """Save what is on the screen, of each panel."""

@@ -44,9 +44,11 @@ class Wanted:
         top, left = (start - 0.5 for start in self.picture.origin)
         span = self.span
         return (
-            top + span.y0 * reduction, top + span.y1 * reduction,
-            left + span.x0 * reduction, left + span.x1 * reduction,
-        )  # fmt: skip
+            top + span.y0 * reduction,
+            top + span.y1 * reduction,
+            left + span.x0 * reduction,
+            left + span.x1 * reduction,
+        )
 
     def tile_key(self, tile: Tile) -> tuple[Any, ...]:
         """Return under what a tile is kept."""

@@ -30,11 +30,18 @@ class Plot:
         self.panel = panel
         self.pan, wheel = PanTool(), WheelZoomTool()
         self.figure: Any = figure(
-            x_range=ranges[0], y_range=ranges[1], tools=[self.pan, wheel], toolbar_location=None,
-            sizing_mode="stretch_both", min_border=0, outline_line_color=None,
-            background_fill_color=style.BACKGROUND, border_fill_color=style.BACKGROUND,
-            output_backend="canvas", name=f"figure {panel.title}",
-        )  # fmt: skip
+            x_range=ranges[0],
+            y_range=ranges[1],
+            tools=[self.pan, wheel],
+            toolbar_location=None,
+            sizing_mode="stretch_both",
+            min_border=0,
+            outline_line_color=None,
+            background_fill_color=style.BACKGROUND,
+            border_fill_color=style.BACKGROUND,
+            output_backend="canvas",
+            name=f"figure {panel.title}",
+        )
         self.figure.toolbar.active_scroll = wheel
         self.figure.toolbar.active_drag = self.pan
         self.figure.axis.visible = False
@@ -58,9 +65,15 @@ class Plot:
         source = ColumnDataSource({key: [] for key in names}, name=name)
         mapper = LinearColorMapper(palette=palette, low=0, high=high)
         renderer = self.figure.image(
-            image="image", x="x", y="y", dw="dw", dh="dh", source=source, color_mapper=mapper,
+            image="image",
+            x="x",
+            y="y",
+            dw="dw",
+            dh="dh",
+            source=source,
+            color_mapper=mapper,
             global_alpha=alpha,
-        )  # fmt: skip
+        )
         self.sources[name], self.mappers[name] = source, mapper
         self.glyphs[name], self.renderers[name] = renderer.glyph, renderer
 
@@ -71,17 +84,25 @@ class Plot:
         from bokeh.models.widgets import Div
 
         # What a folder is called is text.
-        caption = Div(text=self.panel.title, render_as_text=True, disable_math=True,
-                      styles={"position": "absolute", "top": "8px", "left": "8px"},
-                      stylesheets=[InlineStyleSheet(css=style.CAPTION)])  # fmt: skip
+        caption = Div(
+            text=self.panel.title,
+            render_as_text=True,
+            disable_math=True,
+            styles={"position": "absolute", "top": "8px", "left": "8px"},
+            stylesheets=[InlineStyleSheet(css=style.CAPTION)],
+        )
         return column(caption, self.figure, sizing_mode="stretch_both")
 
     def put(self, name: str, wanted: Wanted, pixels: Gray) -> None:
         """Show pixels."""
         y0, y1, x0, x1 = wanted.extent
         self.sources[name].data = {
-            "image": [pixels], "x": [x0], "y": [y0], "dw": [x1 - x0], "dh": [y1 - y0],
-        }  # fmt: skip
+            "image": [pixels],
+            "x": [x0],
+            "y": [y0],
+            "dw": [x1 - x0],
+            "dh": [y1 - y0],
+        }
 
     def clear(self, name: str) -> None:
         """Show nothing there."""

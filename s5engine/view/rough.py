@@ -69,9 +69,11 @@ def _around(wanted: Wanted, tiles: list[Tile]) -> Span:
     rows, columns = zip(*tiles, strict=True)
     return Span(
         span.level,
-        max(span.y0, min(rows) * height), min(span.y1, (max(rows) + 1) * height),
-        max(span.x0, min(columns) * width), min(span.x1, (max(columns) + 1) * width),
-    )  # fmt: skip
+        max(span.y0, min(rows) * height),
+        min(span.y1, (max(rows) + 1) * height),
+        max(span.x0, min(columns) * width),
+        min(span.x1, (max(columns) + 1) * width),
+    )
 
 
 def _lighter(wanted: Wanted, part: Span, work: int, cache: TileCache) -> Wanted | None:

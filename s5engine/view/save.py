@@ -66,8 +66,9 @@ def save_view(
         If it cannot be written.
     """
     whole = panel.box
-    cut = Box(max(box.y0, whole.y0), min(box.y1, whole.y1),
-              max(box.x0, whole.x0), min(box.x1, whole.x1))  # fmt: skip
+    cut = Box(
+        max(box.y0, whole.y0), min(box.y1, whole.y1), max(box.x0, whole.x0), min(box.x1, whole.x1)
+    )
     if cut.height <= 0 or cut.width <= 0:
         raise InvalidArgumentError("Nothing of the picture is on the screen.", "Move back to it.")
     plain = _is_plain(exhibit, panel, settings)
@@ -127,9 +128,13 @@ def _ink_block(
     ink = _ink_of(picture, settings, box) / scales[:, None, None]
     method: Any = MAX if settings.show == MAX else MEAN
     return composite(
-        ink, method=method, boost=settings.boost, flip=settings.flip, invert=settings.invert,
+        ink,
+        method=method,
+        boost=settings.boost,
+        flip=settings.flip,
+        invert=settings.invert,
         reduce=1,
-    )  # fmt: skip
+    )
 
 
 def _write_gray(panel: Panel, settings: ViewSettings, box: Box, target: Path) -> None:
@@ -138,8 +143,12 @@ def _write_gray(panel: Panel, settings: ViewSettings, box: Box, target: Path) ->
     if whole is None:
         return
     top, left = whole.origin
-    inside = Box(max(box.y0, top), min(box.y1, top + whole.shape[0]),
-                 max(box.x0, left), min(box.x1, left + whole.shape[1]))  # fmt: skip
+    inside = Box(
+        max(box.y0, top),
+        min(box.y1, top + whole.shape[0]),
+        max(box.x0, left),
+        min(box.x1, left + whole.shape[1]),
+    )
     if inside.height <= 0 or inside.width <= 0:
         raise InvalidArgumentError("No ink is on the screen.", "Move back to it.")
     write_gray_png(target, inside.shape, _gray_bands(whole, settings, inside))

@@ -14,8 +14,22 @@ if TYPE_CHECKING:
     from s5engine.view.plots import Plot
 
 #: Controls that the script reads or sets.
-_WIDGETS = ("show", "boost", "opacity", "colour", "flip", "invert", "layer", "brightness",
-            "contrast", "mode", "radius", "readout", "hint", "note")  # fmt: skip
+_WIDGETS = (
+    "show",
+    "boost",
+    "opacity",
+    "colour",
+    "flip",
+    "invert",
+    "layer",
+    "brightness",
+    "contrast",
+    "mode",
+    "radius",
+    "readout",
+    "hint",
+    "note",
+)
 
 
 def wire(page: Page, settings: ViewSettings) -> None:
@@ -35,8 +49,14 @@ def wire(page: Page, settings: ViewSettings) -> None:
     start = CustomJS(args=models, code=f"s5.start({{{names}}})")
     page.doc.js_on_event("document_ready", start)
     _answer_controls(page)
-    events = {"mousemove": "readout(cb_obj)", "tap": "tap(cb_obj)", "doubletap": "double(cb_obj)",
-              "panstart": "drag(cb_obj)", "pan": "drag(cb_obj)", "panend": "drop()"}  # fmt: skip
+    events = {
+        "mousemove": "readout(cb_obj)",
+        "tap": "tap(cb_obj)",
+        "doubletap": "double(cb_obj)",
+        "panstart": "drag(cb_obj)",
+        "pan": "drag(cb_obj)",
+        "panend": "drop()",
+    }
     for plot in page.plots:
         for event, code in events.items():
             plot.figure.js_on_event(event, _script(code))
@@ -58,33 +78,48 @@ def _view_models(page: Page, settings: ViewSettings) -> dict[str, Any]:
         "titles": [plot.panel.title for plot in plots],
         "widgets": controls.widgets,
         "pans": [plot.pan for plot in plots],
-        "x_range": page.x_range, "y_range": page.y_range, "screen": page.screen,
+        "x_range": page.x_range,
+        "y_range": page.y_range,
+        "screen": page.screen,
         "box": {"x0": box.x0 - 0.5, "x1": box.x1 - 0.5, "y0": box.y0 - 0.5, "y1": box.y1 - 0.5},
         "palettes": {name: as_words(colour_map(name)) for name in COLOURS},
         "mappers": [plot.mappers["ink"] for plot in plots if "ink" in plot.mappers],
         "surfaces": [plot.mappers["surface"] for plot in plots if "surface" in plot.mappers],
         "all_mappers": [mapper for plot in plots for mapper in plot.mappers.values()],
-        "inks": [[plot.glyphs["ink"], plot.panel.surface is not None]
-                 for plot in plots if "ink" in plot.glyphs],
-        "overlays": [[kind, plot.renderers[kind]] for plot in plots for kind in OVERLAYS
-                     if kind in plot.renderers],
-        "values": _values(plots), "part_width": PART_WIDTH,
+        "inks": [
+            [plot.glyphs["ink"], plot.panel.surface is not None]
+            for plot in plots
+            if "ink" in plot.glyphs
+        ],
+        "overlays": [
+            [kind, plot.renderers[kind]]
+            for plot in plots
+            for kind in OVERLAYS
+            if kind in plot.renderers
+        ],
+        "values": _values(plots),
+        "part_width": PART_WIDTH,
         "has_layers": bool(page.exhibit.layers),
-        "first": {"x": settings.x if settings.x is not None else (box.x0 + box.x1) / 2,
-                  "y": settings.y if settings.y is not None else (box.y0 + box.y1) / 2,
-                  "zoom": settings.zoom},
+        "first": {
+            "x": settings.x if settings.x is not None else (box.x0 + box.x1) / 2,
+            "y": settings.y if settings.y is not None else (box.y0 + box.y1) / 2,
+            "zoom": settings.zoom,
+        },
         "drawn": page.drawn,
-    }  # fmt: skip
+    }
 
 
 def _drawing_models(page: Page) -> dict[str, Any]:
     """Return what the script needs to draw; without hints nothing is drawn."""
     sketch = page.sketch
     return {
-        "pen": sketch.pen, "pen_glyphs": sketch.pen_glyphs, "polygons": sketch.polygons,
-        "strokes": sketch.strokes, "outbox": sketch.outbox,
+        "pen": sketch.pen,
+        "pen_glyphs": sketch.pen_glyphs,
+        "polygons": sketch.polygons,
+        "strokes": sketch.strokes,
+        "outbox": sketch.outbox,
         "hints": list(HINTS) if sketch.draws else None,
-    }  # fmt: skip
+    }
 
 
 def _values(plots: list[Plot]) -> list[list[Any]]:
@@ -106,8 +141,15 @@ def _answer_controls(page: Page) -> None:
     for axis in (page.x_range, page.y_range):
         axis.js_on_change("start", _script("ranges()"))
         axis.js_on_change("end", _script("ranges()"))
-    for widget in (controls.boost, controls.opacity, controls.colour, controls.show,
-                   controls.layer, controls.brightness, controls.contrast):  # fmt: skip
+    for widget in (
+        controls.boost,
+        controls.opacity,
+        controls.colour,
+        controls.show,
+        controls.layer,
+        controls.brightness,
+        controls.contrast,
+    ):
         widget.js_on_change("value", _script("look()"))
     for widget in (controls.flip, controls.invert, *controls.overlays.values()):
         widget.js_on_change("active", _script("look()"))

@@ -46,8 +46,9 @@ class Sketch:
         self._future: list[tuple[Drawn, ...]] = []
         self.watchers: list[Callable[[], None]] = []
 
-    def add(self, kind: str, shape: str, points: Sequence[Point], *,
-            radius: float, erase: bool) -> None:  # fmt: skip
+    def add(
+        self, kind: str, shape: str, points: Sequence[Point], *, radius: float, erase: bool
+    ) -> None:
         """Add what a page sends, cut to the segment.
 
         Raises
@@ -145,9 +146,10 @@ class Sketch:
             touched = [here] if here is not None and here.number in labels.proposals else []
         if not touched:
             raise InvalidArgumentError(
-                "There is nothing to save: no shape lies in a part." if self.shapes else
-                "There is nothing to save: nothing was drawn."
-            )  # fmt: skip
+                "There is nothing to save: no shape lies in a part."
+                if self.shapes
+                else "There is nothing to save: nothing was drawn."
+            )
         written: list[Path] = []
         for part in touched:
             written += self._save_part(part)

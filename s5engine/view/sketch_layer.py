@@ -45,10 +45,14 @@ class SketchLayer:
     """
 
     def __init__(
-        self, plots: list[Plot], controls: Controls, sketch: Sketch | None,
-        say: Callable[[str], None], later: Callable[[Callable[[], None]], None],
+        self,
+        plots: list[Plot],
+        controls: Controls,
+        sketch: Sketch | None,
+        say: Callable[[str], None],
+        later: Callable[[Callable[[], None]], None],
         ask: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         from bokeh.models import ColumnDataSource
 
         self._controls, self._sketch, self._say, self._ask = controls, sketch, say, ask
@@ -102,12 +106,36 @@ class SketchLayer:
         self._say(f"{self._controls.note.text} {said}".strip())
 
     def _draw_on(self, figure: Any) -> None:
-        figure.patches("xs", "ys", source=self.polygons, fill_color="colour", fill_alpha=0.45,
-                       line_color="colour", line_width=1.5, line_dash="dash")  # fmt: skip
-        figure.multi_line("xs", "ys", source=self.strokes, line_color="colour", line_alpha=0.45,
-                          line_width="width", line_cap="round", line_join="round")  # fmt: skip
-        line = figure.multi_line("xs", "ys", source=self.pen, line_color="#ffffff", line_alpha=0.7,
-                                 line_width=2, line_cap="round", line_join="round")  # fmt: skip
+        figure.patches(
+            "xs",
+            "ys",
+            source=self.polygons,
+            fill_color="colour",
+            fill_alpha=0.45,
+            line_color="colour",
+            line_width=1.5,
+            line_dash="dash",
+        )
+        figure.multi_line(
+            "xs",
+            "ys",
+            source=self.strokes,
+            line_color="colour",
+            line_alpha=0.45,
+            line_width="width",
+            line_cap="round",
+            line_join="round",
+        )
+        line = figure.multi_line(
+            "xs",
+            "ys",
+            source=self.pen,
+            line_color="#ffffff",
+            line_alpha=0.7,
+            line_width=2,
+            line_cap="round",
+            line_join="round",
+        )
         self.pen_glyphs.append(line.glyph)
 
     def _take(self) -> None:
@@ -121,10 +149,15 @@ class SketchLayer:
         if shape in (_UNDO, _REDO):
             self._do(sketch.undo if shape == _UNDO else sketch.redo)
             return
-        self._do(lambda: sketch.add(
-            ("label", "ignore")[controls.kind.active], shape, points,
-            radius=float(controls.radius.value), erase=bool(controls.erase.active),
-        ))  # fmt: skip
+        self._do(
+            lambda: sketch.add(
+                ("label", "ignore")[controls.kind.active],
+                shape,
+                points,
+                radius=float(controls.radius.value),
+                erase=bool(controls.erase.active),
+            )
+        )
 
     def _hold(self) -> None:
         """Keep the corners of a polygon that is not closed yet."""

@@ -62,8 +62,13 @@ class ViewSettings:
     zoom: float | None = None
 
     def __post_init__(self) -> None:
-        for name, low, high in (("boost", 1, 10), ("opacity", 0, 1), ("zoom", 1e-6, 1e3),
-                                ("brightness", -1, 1), ("contrast", 0.1, 10)):  # fmt: skip
+        for name, low, high in (
+            ("boost", 1, 10),
+            ("opacity", 0, 1),
+            ("zoom", 1e-6, 1e3),
+            ("brightness", -1, 1),
+            ("contrast", 0.1, 10),
+        ):
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
                 raise InvalidArgumentError(f"{name} is between {low:g} and {high:g}, not {value}.")

@@ -66,9 +66,11 @@ def ink_of(volume: xr.DataArray, seed: int = 0) -> xr.DataArray:
     ]
     coords = {"window": [3, 4], "y": volume.y, "x": volume.x}
     return xr.DataArray(
-        np.stack(planes).astype(np.float32), dims=("window", "y", "x"), coords=coords,
+        np.stack(planes).astype(np.float32),
+        dims=("window", "y", "x"),
+        coords=coords,
         attrs={k: volume.attrs[k] for k in ("segment", "source", "fingerprint")},
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="package")

@@ -86,8 +86,7 @@ class Tab:
         self.page.locator("button, .bk-btn").get_by_text(words, exact=True).first.click()
 
     def note(self) -> str:
-        return str(self.page.evaluate(
-            "Bokeh.documents[0].get_model_by_name('note').text"))  # fmt: skip
+        return str(self.page.evaluate("Bokeh.documents[0].get_model_by_name('note').text"))
 
     def wait_note(self, words: str) -> str:
         self.page.wait_for_function(

@@ -65,9 +65,7 @@ def other_site() -> Iterator[http.server.ThreadingHTTPServer]:
 @pytest.fixture
 def place(data, tmp_path: Path, browser) -> Iterator[tuple[Exhibit, Viewer, Path]]:
     (tmp_path / "labels").mkdir()
-    exhibit = open_exhibit(
-        [data / "run1"], labels=tmp_path / "labels", saves=tmp_path / "saves"
-    )  # fmt: skip
+    exhibit = open_exhibit([data / "run1"], labels=tmp_path / "labels", saves=tmp_path / "saves")
     viewer = Viewer(page_of(exhibit)).start()
     yield exhibit, viewer, tmp_path
     viewer.stop()

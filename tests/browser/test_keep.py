@@ -223,8 +223,10 @@ def test_a_drawing_is_discarded_by_its_button_and_undo_brings_it_back(place, tab
     assert len(place.drawn()) == 1
 
 
-@pytest.mark.parametrize("found", ['{"draft": 1, "segm', '{"draft": 1, "segment": "<b>other</b>", '
-                                   '"shapes": [], "corners": []}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "found",
+    ['{"draft": 1, "segm', '{"draft": 1, "segment": "<b>other</b>", "shapes": [], "corners": []}'],
+)
 def test_a_draft_that_cannot_be_used_is_named_and_kept(place, tab: Tab, found: str) -> None:
     place.draft.write_text(found)
     tab.open(place.serve(), VIEW)

@@ -42,9 +42,16 @@ def view(tab: Tab) -> dict[str, float]:
 
 def test_arrows_move_and_plus_and_minus_zoom(url, tab: Tab) -> None:
     tab.open(url, START)
-    steps = {"ArrowRight": ("x", 1), "ArrowLeft": ("x", -1), "ArrowDown": ("y", 1),
-             "ArrowUp": ("y", -1), "+": ("zoom", 1), "-": ("zoom", -1), "−": ("zoom", -1),
-             "=": ("zoom", 1)}  # fmt: skip
+    steps = {
+        "ArrowRight": ("x", 1),
+        "ArrowLeft": ("x", -1),
+        "ArrowDown": ("y", 1),
+        "ArrowUp": ("y", -1),
+        "+": ("zoom", 1),
+        "-": ("zoom", -1),
+        "−": ("zoom", -1),
+        "=": ("zoom", 1),
+    }
     for key, (name, sign) in steps.items():
         before = view(tab)
         tab.page.keyboard.press(key) if key != "−" else tab.page.evaluate(
@@ -120,8 +127,7 @@ def test_no_key_is_taken_from_a_field_or_a_slider(url, tab: Tab) -> None:
 
 def test_a_checkboxs_word_toggles_it(url, tab: Tab) -> None:
     tab.open(url, START)
-    for word, name in (("Flip", "flip"), ("Invert", "invert"), ("Mask", "mask"),
-                       ("Erase", None)):  # fmt: skip
+    for word, name in (("Flip", "flip"), ("Invert", "invert"), ("Mask", "mask"), ("Erase", None)):
         box = tab.page.get_by_role("checkbox", name=word, exact=True)
         for expected in (True, False):
             tab.widget("Checkbox", word).get_by_text(word, exact=True).click()
@@ -133,13 +139,19 @@ def test_a_checkboxs_word_toggles_it(url, tab: Tab) -> None:
 def test_everything_that_takes_input_has_a_name(url, tab: Tab) -> None:
     tab.open(url, START)
     for role, names in {
-        "slider": ["Boost", "Opacity over the surface", "Layer", "Brightness", "Contrast",
-                   "Brush radius, px"],
+        "slider": [
+            "Boost",
+            "Opacity over the surface",
+            "Layer",
+            "Brightness",
+            "Contrast",
+            "Brush radius, px",
+        ],
         "combobox": ["Windows", "Colours"],
         "checkbox": ["Flip", "Invert", "Mask", "Label", "Ignore", "Erase"],
         "group": ["Drawing tool", "Mask to draw"],
         "figure": ["Picture of run1"],
-    }.items():  # fmt: skip
+    }.items():
         for name in names:
             assert tab.page.get_by_role(role, name=name, exact=True).count() == 1, name
         if role != "group":

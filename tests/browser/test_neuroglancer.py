@@ -15,8 +15,14 @@ from s5engine.store.pyramid import write_pyramid
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "view_in_neuroglancer.py"
 #: WebGL without a graphics card.
-FLAGS = ["--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
-         "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]  # fmt: skip
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
 
 
 @pytest.mark.slow

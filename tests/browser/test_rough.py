@@ -39,10 +39,14 @@ def pyramid() -> list[xr.DataArray]:
         values = full.reshape(blocks).mean((2, 4)).astype(np.uint8)
         coords = {name: np.arange(n) for name, n in zip("zyx", values.shape, strict=True)}
         coords["layer"] = coords.pop("z")
-        levels.append(xr.DataArray(
-            da.from_array(values, chunks=(1, 256, 256)), dims=("layer", "y", "x"), coords=coords,
-            attrs={"segment": "s", "reduction": reduction, "contrast": [[0, 0]]},
-        ))  # fmt: skip
+        levels.append(
+            xr.DataArray(
+                da.from_array(values, chunks=(1, 256, 256)),
+                dims=("layer", "y", "x"),
+                coords=coords,
+                attrs={"segment": "s", "reduction": reduction, "contrast": [[0, 0]]},
+            )
+        )
     return levels
 
 

@@ -27,8 +27,11 @@ def panel_values(tab: Tab, seen: np.ndarray, number: int, places) -> list[int]:
     found = []
     for y, x in places:
         across, down = tab.screen(x, y)
-        left = tab.page.evaluate("n => s5.models.figures.map(f => Bokeh.index.find_one_by_id(f.id)"
-                                 ".el.getBoundingClientRect().left)[n]", number)  # fmt: skip
+        left = tab.page.evaluate(
+            "n => s5.models.figures.map(f => Bokeh.index.find_one_by_id(f.id)"
+            ".el.getBoundingClientRect().left)[n]",
+            number,
+        )
         column = across - LEFT + (left - LEFT)
         assert 0 <= across - LEFT < width
         found.append(int(seen[round(down), round(column)][0]))

@@ -49,29 +49,51 @@ START = {"x": 240, "y": 150, "zoom": 1.5}
 
 #: How each control is used, and how that is taken back.
 CONTROLS = {
-    "windows": [lambda tab: tab.choose("Windows", "window 3"),
-                lambda tab: tab.choose("Windows", "average")],
-    "maximum": [lambda tab: tab.choose("Windows", "maximum"),
-                lambda tab: tab.choose("Windows", "average")],
-    "boost": [lambda tab: tab.slide("Boost", "ArrowRight", 8),
-              lambda tab: tab.slide("Boost", "ArrowLeft", 8)],
-    "opacity": [lambda tab: tab.slide("Opacity", "ArrowLeft", 15),
-                lambda tab: tab.slide("Opacity", "ArrowRight", 15)],
-    "colours": [lambda tab: tab.choose("Colours", "viridis"),
-                lambda tab: tab.choose("Colours", "gray")],
-    "inferno": [lambda tab: tab.choose("Colours", "inferno"),
-                lambda tab: tab.choose("Colours", "gray")],
-    **{words: [lambda tab, words=words: tab.tick(words)] * 2
-       for words in ("Flip", "Invert", "Mask", "Label", "Ignore")},
-    "layer": [lambda tab: tab.slide("Layer", "ArrowRight", 4),
-              lambda tab: tab.slide("Layer", "ArrowLeft", 4)],
-    "brightness": [lambda tab: tab.slide("Brightness", "ArrowLeft", 4),
-                   lambda tab: tab.slide("Brightness", "ArrowRight", 4)],
-    "contrast": [lambda tab: tab.slide("Contrast", "ArrowRight", 9),
-                 lambda tab: tab.slide("Contrast", "ArrowLeft", 9)],
-    **{words: [lambda tab, words=words: tab.press(words), lambda tab: tab.move(**START)]
-       for words in ("Whole", "1 : 1")},
-}  # fmt: skip
+    "windows": [
+        lambda tab: tab.choose("Windows", "window 3"),
+        lambda tab: tab.choose("Windows", "average"),
+    ],
+    "maximum": [
+        lambda tab: tab.choose("Windows", "maximum"),
+        lambda tab: tab.choose("Windows", "average"),
+    ],
+    "boost": [
+        lambda tab: tab.slide("Boost", "ArrowRight", 8),
+        lambda tab: tab.slide("Boost", "ArrowLeft", 8),
+    ],
+    "opacity": [
+        lambda tab: tab.slide("Opacity", "ArrowLeft", 15),
+        lambda tab: tab.slide("Opacity", "ArrowRight", 15),
+    ],
+    "colours": [
+        lambda tab: tab.choose("Colours", "viridis"),
+        lambda tab: tab.choose("Colours", "gray"),
+    ],
+    "inferno": [
+        lambda tab: tab.choose("Colours", "inferno"),
+        lambda tab: tab.choose("Colours", "gray"),
+    ],
+    **{
+        words: [lambda tab, words=words: tab.tick(words)] * 2
+        for words in ("Flip", "Invert", "Mask", "Label", "Ignore")
+    },
+    "layer": [
+        lambda tab: tab.slide("Layer", "ArrowRight", 4),
+        lambda tab: tab.slide("Layer", "ArrowLeft", 4),
+    ],
+    "brightness": [
+        lambda tab: tab.slide("Brightness", "ArrowLeft", 4),
+        lambda tab: tab.slide("Brightness", "ArrowRight", 4),
+    ],
+    "contrast": [
+        lambda tab: tab.slide("Contrast", "ArrowRight", 9),
+        lambda tab: tab.slide("Contrast", "ArrowLeft", 9),
+    ],
+    **{
+        words: [lambda tab, words=words: tab.press(words), lambda tab: tab.move(**START)]
+        for words in ("Whole", "1 : 1")
+    },
+}
 
 
 @pytest.mark.slow
@@ -201,8 +223,14 @@ def test_a_saved_picture_is_the_composite(url, data, tab: Tab, query) -> None:
     asked = told["settings"]
     ink = ink if asked["show"] in ("mean", "max") else ink.sel(window=[int(asked["show"])])
     method = "max" if asked["show"] == "max" else "mean"
-    expected = s5.composite(ink, method=method, boost=asked["boost"], flip=asked["flip"],
-                            invert=asked["invert"], reduce=1)  # fmt: skip
+    expected = s5.composite(
+        ink,
+        method=method,
+        boost=asked["boost"],
+        flip=asked["flip"],
+        invert=asked["invert"],
+        reduce=1,
+    )
     assert (y1 - y0, x1 - x0) == expected.shape
     assert y1 - y0 < 300
     np.testing.assert_array_equal(_gray(path), (expected * 255).astype(np.uint8))

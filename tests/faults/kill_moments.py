@@ -131,8 +131,12 @@ def logged(folder: Path) -> list[str]:
 def units(folder: Path) -> list[str]:
     """Return the finished units of the journal, a torn last line left out."""
     found = []
-    journals = ("run/progress.jsonl", "volume.zarr.journal", "volume.zarr.pyramid.journal",
-                "tree/seg/parts/split.journal")  # fmt: skip
+    journals = (
+        "run/progress.jsonl",
+        "volume.zarr.journal",
+        "volume.zarr.pyramid.journal",
+        "tree/seg/parts/split.journal",
+    )
     for path in (folder / name for name in journals):
         for line in path.read_text().splitlines()[1:] if path.exists() else []:
             with contextlib.suppress(ValueError):
@@ -241,12 +245,15 @@ if __name__ == "__main__":
             equal_before = left == wanted or (step is ingest and finished and same(plain, folder))
             status, _ = attempt(step, folder, None)
             told = {
-                "step": step.__name__, "moment": moment, "of": moments, "killed": killed,
+                "step": step.__name__,
+                "moment": moment,
+                "of": moments,
+                "killed": killed,
                 "finished_units": done_so_far(step, before, finished),
                 "status": status,
                 "half_taken_for_finished": finished and not equal_before,
                 "done_again": not finished and again(step, before, logged(folder)),
                 "equal": content(folder) == wanted,
-            }  # fmt: skip
+            }
             shutil.rmtree(folder)
             print(json.dumps(told), flush=True)

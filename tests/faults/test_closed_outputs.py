@@ -41,9 +41,12 @@ def volume(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_ends_quietly(volume: Path, command: str, status: int, told: str) -> None:
     done = subprocess.run(
         ["bash", "-c", command.format(s5=COMMAND, volume=volume)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(Path(console.__file__).parents[1])},
-    )  # fmt: skip
+    )
     assert done.returncode == status
     assert told in done.stderr
     assert "Traceback" not in done.stderr

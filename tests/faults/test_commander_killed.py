@@ -28,8 +28,12 @@ from unit.store.segments import pixels, write_layers
 TESTS = Path(__file__).parents[1]
 #: Seconds after which no process of a killed command may be left.
 SOON = 5.0
-JOURNALS = ("run/progress.jsonl", "volume.zarr.journal", "volume.zarr.pyramid.journal",
-            "tree/seg/parts/split.journal")  # fmt: skip
+JOURNALS = (
+    "run/progress.jsonl",
+    "volume.zarr.journal",
+    "volume.zarr.pyramid.journal",
+    "tree/seg/parts/split.journal",
+)
 
 
 def start(
@@ -40,9 +44,12 @@ def start(
     words = [step, str(folder), str(log), scheduler, str(moment)]
     return subprocess.Popen(
         [sys.executable, str(TESTS / "faults" / "commander.py"), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(paths), "S5_TEST_PAUSE": str(pause)},
-    )  # fmt: skip
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> int:
@@ -116,8 +123,10 @@ def check_not_again(step: str, before: list[str], folder_units: list[str], log: 
     if step != "run":
         assert not {*before} & {*lines}
         return
-    axes = [TileAxis(n, commander.TILE, commander.STRIDE).blocks(commander.BLOCK).tiles
-            for n in commander.SIDE]  # fmt: skip
+    axes = [
+        TileAxis(n, commander.TILE, commander.STRIDE).blocks(commander.BLOCK).tiles
+        for n in commander.SIDE
+    ]
     kept = [unit.split()[1:] for unit in folder_units if unit.startswith("predict")]
     done = sum(axes[0][int(i)] * axes[1][int(j)] for i, j in kept)
     assert sum(map(int, lines)) <= sum(axes[0]) * sum(axes[1]) - done

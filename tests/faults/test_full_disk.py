@@ -22,8 +22,9 @@ def may_mount() -> bool:
     """Whether this machine lets us have a small disk of our own: Linux, mostly."""
     if shutil.which("unshare") is None:
         return False
-    tried = subprocess.run([*PRIVATE, "mount", "-t", "tmpfs", "tmpfs", "/tmp"], check=False,
-                           capture_output=True)  # fmt: skip
+    tried = subprocess.run(
+        [*PRIVATE, "mount", "-t", "tmpfs", "tmpfs", "/tmp"], check=False, capture_output=True
+    )
     return tried.returncode == 0
 
 
@@ -34,10 +35,14 @@ def test_a_full_disk_is_told_and_the_same_call_goes_on(tmp_path: Path) -> None:
     tests = Path(__file__).parents[1]
     child = [sys.executable, str(Path(__file__).with_name("full_disk.py")), str(tmp_path)]
     done = subprocess.run(
-        [*PRIVATE, *child], capture_output=True, text=True, check=False, timeout=300,
+        [*PRIVATE, *child],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])},
         cwd=Path(s5.__file__).parents[1],
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     cases = [json.loads(line) for line in done.stdout.splitlines()]
     assert {c["step"] for c in cases} == {"ingest", "split", "run"}

@@ -26,12 +26,21 @@ PATIENCE = 5.0
 def start(folder: Path, pause: float, scheduler: str, verb: str = "run") -> subprocess.Popen[str]:
     paths = os.pathsep.join(str(Path(p).resolve()) for p in (Path(__file__).parents[1], "."))
     return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("slow_verb.py")), verb, str(folder),
-         "--scheduler", scheduler],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            str(Path(__file__).with_name("slow_verb.py")),
+            verb,
+            str(folder),
+            "--scheduler",
+            scheduler,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"PYTHONPATH": paths, "S5_TEST_PAUSE": str(pause)},
-        cwd=Path(s5.__file__).parents[1], start_new_session=True,
-    )  # fmt: skip
+        cwd=Path(s5.__file__).parents[1],
+        start_new_session=True,
+    )
 
 
 def press_ctrl_c(process: subprocess.Popen[str]) -> None:

@@ -20,11 +20,20 @@ def test_drawn_moments(tmp_path: Path, seed: int, count: int) -> None:
     write_layers(tmp_path / "seg", pixels(3, 700, 1100))
     tests = Path(__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("kill_moments.py")), str(tmp_path),
-         str(seed), str(count)],
-        capture_output=True, text=True, check=False, timeout=550, cwd=Path(s5.__file__).parents[1],
+        [
+            sys.executable,
+            str(Path(__file__).with_name("kill_moments.py")),
+            str(tmp_path),
+            str(seed),
+            str(count),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=550,
+        cwd=Path(s5.__file__).parents[1],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tests), str(tests.parent)])},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     moments = [json.loads(line) for line in done.stdout.splitlines()]
     assert [m["step"] for m in moments] == [

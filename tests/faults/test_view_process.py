@@ -28,9 +28,13 @@ def start(*words: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", _VIEW, "view", *words]
     root = str(Path(s5.__file__).parents[1])
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
         env=os.environ | {"PYTHONPATH": root} | environment,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture

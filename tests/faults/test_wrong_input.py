@@ -36,11 +36,20 @@ def files() -> Files:
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Return a good checkpoint, one with a NaN, and one of another architecture."""
     config = NetworkConfig(
-        tile=64, unetr_embed_dim=24, unetr_heads=2, unetr_layers=4, unetr_mlp_dim=32,
-        unetr_filters=(16, 8, 8), unetr_stem=(2, 4), unetr_out_channels=4, model_type="b0",
-        segformer_widths=(8, 8, 8, 8), segformer_depths=(1, 1, 1, 1),
-        segformer_heads=(1, 1, 2, 2), segformer_decoder_dim=16,
-    )  # fmt: skip
+        tile=64,
+        unetr_embed_dim=24,
+        unetr_heads=2,
+        unetr_layers=4,
+        unetr_mlp_dim=32,
+        unetr_filters=(16, 8, 8),
+        unetr_stem=(2, 4),
+        unetr_out_channels=4,
+        model_type="b0",
+        segformer_widths=(8, 8, 8, 8),
+        segformer_depths=(1, 1, 1, 1),
+        segformer_heads=(1, 1, 2, 2),
+        segformer_decoder_dim=16,
+    )
     folder = tmp_path_factory.mktemp("checkpoints")
     good = save_checkpoint(folder / "good.ckpt", UnetrSegformer(config), config)
     content = torch.load(good, weights_only=True)
@@ -61,8 +70,16 @@ def title(
         values = {"crop": [0, 130, 0, 140], "windows": [1, 2], "stride": 32} | change
         settings = tmp_path / "settings.toml"
         settings.write_text(SETTINGS.format(**values))
-        arguments = ["--checkpoint", checkpoint, "--source", source, "--settings", settings,
-                     "-o", tmp_path / "out"]  # fmt: skip
+        arguments = [
+            "--checkpoint",
+            checkpoint,
+            "--source",
+            source,
+            "--settings",
+            settings,
+            "-o",
+            tmp_path / "out",
+        ]
         monkeypatch.setattr("sys.argv", ["s5", "title", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             cli.main()

@@ -18,9 +18,16 @@ from s5engine.infer.memory import InferenceShape, blocks_held
 
 SIDE = 8
 SHAPE = InferenceShape(
-    layers=1, windows=1, tile=4, stride=2, reduction=1, window_layers=1, threads=1, height=1,
+    layers=1,
+    windows=1,
+    tile=4,
+    stride=2,
+    reduction=1,
+    window_layers=1,
+    threads=1,
+    height=1,
     width=1,
-)  # fmt: skip
+)
 
 
 class Held(Callback):  # type: ignore[misc]  # dask: untyped
@@ -64,9 +71,13 @@ def test_no_more_blocks_are_held_than_planned(down: int, across: int, threads: i
         read, chunks=chunks, dtype=np.uint8, meta=np.empty((0, 0, 0), np.uint8), token="read"
     )
     work = da.map_blocks(
-        predict, _with_halo(source, (0, 0), (0, 2)), dtype=bool, meta=np.empty((0, 0, 0), bool),
-        chunks=((1,), (1,) * down, (1,) * across), token="predict",
-    )  # fmt: skip
+        predict,
+        _with_halo(source, (0, 0), (0, 2)),
+        dtype=bool,
+        meta=np.empty((0, 0, 0), bool),
+        chunks=((1,), (1,) * down, (1,) * across),
+        token="predict",
+    )
     indices = [(0, y, x) for x in range(across) for y in range(down)][: 2 * GROUP]
     with Held() as held, dask.config.set(scheduler="threads", num_workers=threads):
         compute_blocks(work, indices, lambda index: None)

@@ -20,14 +20,25 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stored volume of true texture, 18 layers."""
     path = tmp_path_factory.mktemp("memory") / "volume.zarr"
     with ServedSegment(ROWS, WIDTH, 18) as segment:
-        run_case(f"{CASES}:ingest", url=segment.url, store=str(path), budget="1 GiB",
-                 box=[0, ROWS, 0, WIDTH])  # fmt: skip
+        run_case(
+            f"{CASES}:ingest",
+            url=segment.url,
+            store=str(path),
+            budget="1 GiB",
+            box=[0, ROWS, 0, WIDTH],
+        )
     return path
 
 
 def infer(store: Path, folder: Path, budget: str, *, stride: int, columns: int) -> Measured:
-    return run_case(f"{CASES}:infer", store=str(store), run=str(folder / f"{columns}"),
-                    budget=budget, stride=stride, columns=columns)  # fmt: skip
+    return run_case(
+        f"{CASES}:infer",
+        store=str(store),
+        run=str(folder / f"{columns}"),
+        budget=budget,
+        stride=stride,
+        columns=columns,
+    )
 
 
 def check(run: Measured, budget: str) -> None:
@@ -52,9 +63,16 @@ def test_budgets_are_kept(store: Path, tmp_path: Path, budget: str) -> None:
 @pytest.mark.slow
 def test_worker_processes_share_the_budget(store: Path, tmp_path: Path) -> None:
     budget = "2.5 GiB"
-    run = run_case(f"{CASES}:on_processes", case="infer", store=str(store),
-                   run=str(tmp_path / "run"), budget=budget, stride=64, columns=WIDTH,
-                   workers=2)  # fmt: skip
+    run = run_case(
+        f"{CASES}:on_processes",
+        case="infer",
+        store=str(store),
+        run=str(tmp_path / "run"),
+        budget=budget,
+        stride=64,
+        columns=WIDTH,
+        workers=2,
+    )
     projected, tree = run.result["projected_mib"] * MIB, run.result["tree_peak_mib"] * MIB
     assert tree <= projected <= parse_bytes(budget), run.result
     assert projected <= 2 * tree, run.result

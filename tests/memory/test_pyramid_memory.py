@@ -67,9 +67,12 @@ def ink(path: Path, width: int, height: int = 2048) -> Path:
     """A run's ink store of noise."""
     group = zarr.create_group(path)
     array = group.create_array(
-        "ink", shape=(2, height, width), dtype="float32", chunks=(1, 1024, 1024),
+        "ink",
+        shape=(2, height, width),
+        dtype="float32",
+        chunks=(1, 1024, 1024),
         dimension_names=["window", "y", "x"],
-    )  # fmt: skip
+    )
     noise = np.random.default_rng(0).random((2, 1024, 1024), np.float32)
     for y in range(0, height, 1024):
         for x in range(0, width, 1024):
@@ -81,8 +84,11 @@ def peak_of(store: Path, budget: str) -> tuple[int, int]:
     """Return measured and projected peak of making the levels in a fresh process, bytes."""
     result = subprocess.run(
         [sys.executable, "-c", PYRAMID, str(store), budget],
-        stdout=subprocess.PIPE, text=True, check=True, timeout=300,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     measured, projected = (int(v) for v in result.stdout.split())
     return measured, projected
 
@@ -110,7 +116,10 @@ def test_so_does_each_worker(tmp_path: Path, make: Callable[[Path, int], Path]) 
     store = make(tmp_path / "b", 16_384)
     result = subprocess.run(
         [sys.executable, "-c", ON_WORKERS, str(store), "1.5 GiB"],
-        stdout=subprocess.PIPE, text=True, check=True, timeout=300,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=300,
+    )
     measured, projected, share = (int(v) for v in result.stdout.split())
     assert measured <= projected <= share < parse_bytes("1.5 GiB") / 2

@@ -25,8 +25,13 @@ def whole_line(url: str, folder: str, stride: int) -> list[int]:
         url, root / "volume.zarr", layers=range(3, 21), box=BOX, budget=BUDGET, progress=False
     )
     ink = s5.predict_ink(
-        s5.contrast(volume), s5.wrap_model(stand_in, tile=128), windows=[3, 4, 5], stride=stride,
-        tta=0, mask=s5.papyrus_mask(volume), budget=BUDGET,
-    )  # fmt: skip
+        s5.contrast(volume),
+        s5.wrap_model(stand_in, tile=128),
+        windows=[3, 4, 5],
+        stride=stride,
+        tta=0,
+        mask=s5.papyrus_mask(volume),
+        budget=BUDGET,
+    )
     run = s5.write_run(ink, root / "run", progress=False)
     return list(s5.composite(run.ink, boost=2.9, flip=True).shape)

@@ -54,8 +54,19 @@ def test_title_does_everything(
 ) -> None:
     out = tmp_path / "out"
     address = server.url(layers_path(SEGMENT))
-    asked = ("title", "--checkpoint", checkpoint, "--settings", settings, "--source", address,
-             "-o", out, "--device", "cpu")  # fmt: skip
+    asked = (
+        "title",
+        "--checkpoint",
+        checkpoint,
+        "--settings",
+        settings,
+        "--source",
+        address,
+        "-o",
+        out,
+        "--device",
+        "cpu",
+    )
     assert run(monkeypatch, "plan", *asked) == 0
     planned = capsys.readouterr().out
     assert "18 layers, 180 × 320 px" in planned
@@ -95,8 +106,19 @@ def test_title_does_everything(
     server.reset_log()
     assert run(monkeypatch, *asked) == 0  # again: nothing is fetched or predicted a second time
     assert server.bytes_sent() < 300_000
-    assert run(monkeypatch, "composite", out / "run", "-o", tmp_path / "again.png", "--boost", 2,
-               "--flip") == 0  # fmt: skip
+    assert (
+        run(
+            monkeypatch,
+            "composite",
+            out / "run",
+            "-o",
+            tmp_path / "again.png",
+            "--boost",
+            2,
+            "--flip",
+        )
+        == 0
+    )
     assert (tmp_path / "again.png").read_bytes() == picture.read_bytes()
 
 
@@ -142,8 +164,17 @@ def test_the_verbs_one_by_one(
     checkpoint: Path,
 ) -> None:
     address, store = server.url(layers_path(SEGMENT)), tmp_path / "volume.zarr"
-    asked = ("fetch", address, store, "--layers", "2-19", "--crop", "0,300,9900,10400", "--budget",
-             "4 GiB")  # fmt: skip
+    asked = (
+        "fetch",
+        address,
+        store,
+        "--layers",
+        "2-19",
+        "--crop",
+        "0,300,9900,10400",
+        "--budget",
+        "4 GiB",
+    )
     assert run(monkeypatch, "plan", *asked) == 0
     assert "18 layers, 300 × 500 px" in capsys.readouterr().out
     assert run(monkeypatch, *asked) == 0
@@ -152,9 +183,26 @@ def test_the_verbs_one_by_one(
     told = capsys.readouterr().out
     assert f"segment   {SEGMENT}" in told
     assert "parts     1, 2" in told
-    assert run(monkeypatch, "infer", store, "--checkpoint", checkpoint, "--windows", "3", "--part",
-               2, "--crop", "100,200,10100,10300", "-o", tmp_path / "run", "--stride",
-               64) == 0  # fmt: skip
+    assert (
+        run(
+            monkeypatch,
+            "infer",
+            store,
+            "--checkpoint",
+            checkpoint,
+            "--windows",
+            "3",
+            "--part",
+            2,
+            "--crop",
+            "100,200,10100,10300",
+            "-o",
+            tmp_path / "run",
+            "--stride",
+            64,
+        )
+        == 0
+    )
     ink = s5.open_run(tmp_path / "run").ink
     assert (ink.shape, int(ink.x[0])) == ((1, 100, 200), 10_100)
     asked = ("split", address, "-o", tmp_path / "tree", "--parts", "2", "--layers", "9,10")
@@ -180,10 +228,9 @@ def test_the_verbs_one_by_one(
         ((*INFER, "9"), "window 9 needs"),
         ((*INFER, "2", "--stride", "20"), "divide"),
         ((*INFER, "2", "--part", "7"), "no part 7"),
-        ((*INFER, "2", "--crop", "0,9,0,99999"),
-         "not inside the volume"),
+        ((*INFER, "2", "--crop", "0,9,0,99999"), "not inside the volume"),
     ],
-)  # fmt: skip
+)
 def test_wrong_arguments(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -39,9 +39,11 @@ def damaged(data: bytearray, spans: list[tuple[int, int]], damage: str, which: i
 
 
 @given(
-    code=st.sampled_from(CODES[1:]), tiled=st.booleans(), which=st.integers(0, 20),
+    code=st.sampled_from(CODES[1:]),
+    tiled=st.booleans(),
+    which=st.integers(0, 20),
     damage=st.sampled_from(["cut file", "zeros", "short", "ones"]),
-)  # fmt: skip
+)
 @settings(max_examples=120, deadline=None)
 def test_a_damaged_piece_is_never_read_as_nothing(
     code: str, tiled: bool, which: int, damage: str
@@ -66,9 +68,11 @@ def test_a_damaged_piece_is_never_read_as_nothing(
 
 
 @given(
-    size=st.sampled_from([0, 1]), place=st.sampled_from([0, 1]), code=st.sampled_from(CODES),
+    size=st.sampled_from([0, 1]),
+    place=st.sampled_from([0, 1]),
+    code=st.sampled_from(CODES),
     which=st.integers(0, 5),
-)  # fmt: skip
+)
 @settings(max_examples=50, deadline=None)
 def test_a_piece_is_empty_only_without_place_and_size(
     size: int, place: int, code: str | None, which: int
@@ -97,9 +101,11 @@ def test_a_piece_is_empty_only_without_place_and_size(
 
 
 @given(
-    highest=st.integers(0, 255), threshold=st.integers(1, 255),
-    mode=st.sampled_from(["L", "RGB", "LA", "P", "1"]), spots=st.booleans(),
-)  # fmt: skip
+    highest=st.integers(0, 255),
+    threshold=st.integers(1, 255),
+    mode=st.sampled_from(["L", "RGB", "LA", "P", "1"]),
+    spots=st.booleans(),
+)
 @settings(max_examples=100, deadline=None)
 def test_a_mask_whose_values_never_reach_the_threshold_is_told(
     highest: int, threshold: int, mode: str, spots: bool

@@ -33,9 +33,15 @@ def ome(names: list[str], form: int, *, plain: bool) -> dict[str, Any]:
 
 
 def store(
-    folder: Path, data: np.ndarray, names: list[str] | None, form: int, where: str, *,
-    other: list[str] | None = None, plain: bool = False,
-) -> Path:  # fmt: skip
+    folder: Path,
+    data: np.ndarray,
+    names: list[str] | None,
+    form: int,
+    where: str,
+    *,
+    other: list[str] | None = None,
+    plain: bool = False,
+) -> Path:
     """Write an array with the names of its axes at one of the places where they can be."""
     told: dict[str, Any] = {"dtype": data.dtype, "shape": data.shape}
     inside = other if where == "ome" else names
@@ -73,9 +79,15 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     vague=st.sampled_from([None, "layer", "sides"]),
 )
 def test_names_decide(
-    shape: tuple[int, int, int], order: list[int], names: tuple[str, str, str],
-    surplus: list[tuple[int, str]], form: int, where: str, plain: bool, vague: str | None,
-) -> None:  # fmt: skip
+    shape: tuple[int, int, int],
+    order: list[int],
+    names: tuple[str, str, str],
+    surplus: list[tuple[int, str]],
+    form: int,
+    where: str,
+    plain: bool,
+    vague: str | None,
+) -> None:
     # Sides without names, one of them 1 px long, cannot be told from a surplus axis of 1.
     assume(not (vague == "sides" and surplus and 1 in shape[1:]))
     data = np.random.default_rng(1).integers(1, 200, shape).astype(np.uint8)
@@ -99,13 +111,18 @@ def test_names_decide(
 @given(
     names=st.sampled_from(
         [
-            ["z", "z", "x"], ["z", "depth", "x"], ["y", "row", "z"], ["x", "y", "width"],
-            ["z", "y"], ["z", "y", "x", "c"], ["y"],
+            ["z", "z", "x"],
+            ["z", "depth", "x"],
+            ["y", "row", "z"],
+            ["x", "y", "width"],
+            ["z", "y"],
+            ["z", "y", "x", "c"],
+            ["y"],
         ]
     ),
     form=st.sampled_from([2, 3]),
     plain=st.booleans(),
-)  # fmt: skip
+)
 def test_names_that_contradict_each_other_are_refused(
     names: list[str], form: int, plain: bool
 ) -> None:

@@ -18,11 +18,20 @@ from s5engine.errors import CheckpointError
 from s5engine.model import NetworkConfig, UnetrSegformer, read_checkpoint
 
 CONFIG = NetworkConfig(
-    tile=32, unetr_embed_dim=8, unetr_heads=2, unetr_layers=4, unetr_mlp_dim=16,
-    unetr_filters=(8, 8, 4), unetr_stem=(2, 4), unetr_out_channels=4, model_type="b0",
-    segformer_widths=(4, 8, 8, 8), segformer_depths=(1, 1, 1, 1), segformer_heads=(1, 1, 1, 1),
+    tile=32,
+    unetr_embed_dim=8,
+    unetr_heads=2,
+    unetr_layers=4,
+    unetr_mlp_dim=16,
+    unetr_filters=(8, 8, 4),
+    unetr_stem=(2, 4),
+    unetr_out_channels=4,
+    model_type="b0",
+    segformer_widths=(4, 8, 8, 8),
+    segformer_depths=(1, 1, 1, 1),
+    segformer_heads=(1, 1, 1, 1),
     segformer_decoder_dim=8,
-)  # fmt: skip
+)
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "model", "net", "network")
 
 
@@ -38,20 +47,40 @@ class Elsewhere:
 
 #: One number or text in the ways in which people's hyper-parameters hold it.
 INTEGERS: list[Any] = [
-    int, np.int64, np.int32, np.uint16, np.array, torch.tensor, lambda n: np.array([n])[0],
+    int,
+    np.int64,
+    np.int32,
+    np.uint16,
+    np.array,
+    torch.tensor,
+    lambda n: np.array([n])[0],
     lambda n: np.dtype(">i4").type(n),
-]  # fmt: skip
+]
 FLOATS: list[Any] = [float, np.float64, np.array, lambda x: torch.tensor(x, dtype=torch.float64)]
 TEXTS: list[Any] = [str, np.str_]
 FLAGS: list[Any] = [bool, np.bool_, np.array]
 LISTS: list[Any] = [list, tuple, np.array, torch.tensor, lambda v: [np.int64(n) for n in v]]
 EXTRAS: list[Any] = [
-    Elsewhere("WindowsPath"), Elsewhere("PosixPath"), Elsewhere("PureWindowsPath"),
-    pathlib.PurePosixPath("out"), np.arange(6.0).reshape(2, 3), np.float32(2), 1j, {1, 2},
-    frozenset(("a",)), b"bytes", bytearray(b"bytes"), slice(1, 2), torch.Size([2]), torch.float16,
-    torch.device("cpu"), torch.eye(3).to_sparse(), torch.empty(2, device="meta"), None,
+    Elsewhere("WindowsPath"),
+    Elsewhere("PosixPath"),
+    Elsewhere("PureWindowsPath"),
+    pathlib.PurePosixPath("out"),
+    np.arange(6.0).reshape(2, 3),
+    np.float32(2),
+    1j,
+    {1, 2},
+    frozenset(("a",)),
+    b"bytes",
+    bytearray(b"bytes"),
+    slice(1, 2),
+    torch.Size([2]),
+    torch.float16,
+    torch.device("cpu"),
+    torch.eye(3).to_sparse(),
+    torch.empty(2, device="meta"),
+    None,
     {(1, "a"): [np.bool_(True)]},
-]  # fmt: skip
+]
 
 
 @functools.cache
@@ -61,8 +90,12 @@ def weights() -> dict[str, torch.Tensor]:
 
 
 SPELLINGS: dict[type, list[Any]] = {
-    int: INTEGERS, float: FLOATS, str: TEXTS, bool: FLAGS, list: LISTS,
-}  # fmt: skip
+    int: INTEGERS,
+    float: FLOATS,
+    str: TEXTS,
+    bool: FLAGS,
+    list: LISTS,
+}
 
 
 def hyper_parameters(ways: list[int]) -> dict[str, Any]:
@@ -85,9 +118,14 @@ def hyper_parameters(ways: list[int]) -> dict[str, Any]:
     trust=st.booleans(),
 )
 def test_every_spelling_gives_the_network(
-    ways: list[int], wrappers: list[str], inner: str, dtype: torch.dtype, extra: int,
-    zipped: bool, trust: bool,
-) -> None:  # fmt: skip
+    ways: list[int],
+    wrappers: list[str],
+    inner: str,
+    dtype: torch.dtype,
+    extra: int,
+    zipped: bool,
+    trust: bool,
+) -> None:
     prefix = "".join(f"{part}." for part in wrappers)
     state = {
         prefix + name.replace("encoder.", f"encoder.{inner}", 1): value.to(
@@ -125,9 +163,12 @@ def save(path: Path, state: dict[str, torch.Tensor], **more: Any) -> Path:
 
 def test_values_of_numpy_and_paths_come_back_as_plain_ones(tmp_path: Path) -> None:
     path = save(
-        tmp_path / "a.ckpt", weights(), number=np.int64(3), place=Elsewhere("WindowsPath"),
+        tmp_path / "a.ckpt",
+        weights(),
+        number=np.int64(3),
+        place=Elsewhere("WindowsPath"),
         picture=np.arange(6, dtype=">i2").reshape(2, 3),
-    )  # fmt: skip
+    )
     contents = read_checkpoint(path).contents
     assert contents["number"] == 3
     assert contents["place"] == pathlib.PureWindowsPath("C:\\data\\03192025")
@@ -140,8 +181,11 @@ class Foreign:
 
 def test_a_path_of_another_system_beside_a_foreign_object_is_read_on_trust(tmp_path: Path) -> None:
     path = save(
-        tmp_path / "a.ckpt", weights(), place=Elsewhere("WindowsPath"), other=Foreign(),
-    )  # fmt: skip
+        tmp_path / "a.ckpt",
+        weights(),
+        place=Elsewhere("WindowsPath"),
+        other=Foreign(),
+    )
     contents = read_checkpoint(path, trust=True).contents
     assert isinstance(contents["other"], Foreign)
     assert contents["place"] == pathlib.PureWindowsPath("C:\\data\\03192025")

@@ -50,17 +50,33 @@ def claims(draw: st.DrawFn) -> tuple[str, bytes]:
     if kind == "jpeg":
         return "00.jpg", jpeg(width, height)
     if kind == "sparse":
-        changed = {"tag_256": [width], "tag_257": [height], "tag_278": [height], "tag_273": [0],
-                   "tag_279": [0]}  # fmt: skip
+        changed = {
+            "tag_256": [width],
+            "tag_257": [height],
+            "tag_278": [height],
+            "tag_273": [0],
+            "tag_279": [0],
+        }
     elif kind == "tile":
-        changed = {"tag_322": [width], "tag_323": [height], "tag_324": [8], "tag_325": [64],
-                   "tag_273": None, "tag_279": None, "tag_278": None,
-                   "tag_259": [draw(st.sampled_from([1, 5, 8]))]}  # fmt: skip
+        changed = {
+            "tag_322": [width],
+            "tag_323": [height],
+            "tag_324": [8],
+            "tag_325": [64],
+            "tag_273": None,
+            "tag_279": None,
+            "tag_278": None,
+            "tag_259": [draw(st.sampled_from([1, 5, 8]))],
+        }
     elif kind == "strips":
         changed = {"tag_256": [width], "tag_257": [height], "tag_278": [1]}
     elif kind == "code":
-        changed = {"tag_256": [width], "tag_257": [height], "tag_278": [height],
-                   "tag_259": [draw(st.sampled_from([5, 8, 32773, 50000]))]}  # fmt: skip
+        changed = {
+            "tag_256": [width],
+            "tag_257": [height],
+            "tag_278": [height],
+            "tag_259": [draw(st.sampled_from([5, 8, 32773, 50000]))],
+        }
     else:
         changed = {"tag_273": [8] * draw(st.integers(2, 9)), "tag_278": [1]}
     return "00.tif", bare_tiff(bare, **changed)
@@ -102,8 +118,12 @@ def test_no_small_file_takes_much_memory(tmp_path: Path) -> None:
     draw()
     done = subprocess.run(
         [sys.executable, "-c", READ, str(tmp_path / "fine"), str(MOST)],
-        input=json.dumps(folders), capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+        input=json.dumps(folders),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told, grown = json.loads(done.stdout)
     assert len(told) == len(folders), told[-2:]
@@ -128,9 +148,12 @@ def test_half_a_billion_offsets_are_refused_unread(tmp_path: Path) -> None:
 
 
 @given(
-    size=st.integers(1, 10**6), height=st.integers(1, 2**31), width=st.integers(1, 2**31),
-    bits=st.sampled_from([1, 2, 4, 8, 16]), is_png=st.booleans(),
-)  # fmt: skip
+    size=st.integers(1, 10**6),
+    height=st.integers(1, 2**31),
+    width=st.integers(1, 2**31),
+    bits=st.sampled_from([1, 2, 4, 8, 16]),
+    is_png=st.booleans(),
+)
 @settings(max_examples=200, deadline=None)
 def test_a_picture_that_is_let_in_is_no_longer_than_its_code_can_be(
     size: int, height: int, width: int, bits: int, is_png: bool

@@ -40,12 +40,55 @@ VERBS = {
     "relabel": ["{run}", "{labels}/seg_01", "-o", "{out}"],
 }
 #: Values that do not fit one or the other option.
-ODD = ["0", "-1", "7", "9999", "1-0", "2,2", "x", "", "nan", "0,0,0,0", "-5,9,0,9", "{seg}", "{v}",
-       "{half}", "{run}", "{out}", "{file}", "{empty}", "1e9", "3-400"]  # fmt: skip
-OPTIONS = ["--windows", "--stride", "--tta", "--crop", "--part", "--parts", "--layers", "--width",
-           "--mask", "--batch", "--budget", "--boost", "--reduce", "--checkpoint", "--source",
-           "--tile", "--first-offset", "--max-spread", "--ink-above", "--threshold", "--precision",
-           "--dtype", "--device", "--zarr-format", "--epochs"]  # fmt: skip
+ODD = [
+    "0",
+    "-1",
+    "7",
+    "9999",
+    "1-0",
+    "2,2",
+    "x",
+    "",
+    "nan",
+    "0,0,0,0",
+    "-5,9,0,9",
+    "{seg}",
+    "{v}",
+    "{half}",
+    "{run}",
+    "{out}",
+    "{file}",
+    "{empty}",
+    "1e9",
+    "3-400",
+]
+OPTIONS = [
+    "--windows",
+    "--stride",
+    "--tta",
+    "--crop",
+    "--part",
+    "--parts",
+    "--layers",
+    "--width",
+    "--mask",
+    "--batch",
+    "--budget",
+    "--boost",
+    "--reduce",
+    "--checkpoint",
+    "--source",
+    "--tile",
+    "--first-offset",
+    "--max-spread",
+    "--ink-above",
+    "--threshold",
+    "--precision",
+    "--dtype",
+    "--device",
+    "--zarr-format",
+    "--epochs",
+]
 
 
 @pytest.fixture(scope="module")

@@ -29,14 +29,22 @@ from s5engine.store.read_shards import ShardFiles
 SHAPE, CHUNK, SHARD = (4, 16, 24), (4, 8, 8), (4, 16, 16)
 #: Compressors of both formats, by their names.
 V2: dict[str, Any] = {
-    "lz4 in blosc": numcodecs.Blosc("lz4", 5, 1), "zstd in blosc": numcodecs.Blosc("zstd", 1, 0),
-    "zlib": numcodecs.Zlib(), "gzip": numcodecs.GZip(), "zstd": numcodecs.Zstd(),
-    "lz4": numcodecs.LZ4(), "bz2": numcodecs.BZ2(), "none": None,
-}  # fmt: skip
+    "lz4 in blosc": numcodecs.Blosc("lz4", 5, 1),
+    "zstd in blosc": numcodecs.Blosc("zstd", 1, 0),
+    "zlib": numcodecs.Zlib(),
+    "gzip": numcodecs.GZip(),
+    "zstd": numcodecs.Zstd(),
+    "lz4": numcodecs.LZ4(),
+    "bz2": numcodecs.BZ2(),
+    "none": None,
+}
 V3: dict[str, Any] = {
-    "lz4 in blosc": BloscCodec(cname="lz4"), "zstd in blosc": BloscCodec(cname="zstd", clevel=1),
-    "gzip": GzipCodec(), "zstd": ZstdCodec(), "none": None,
-}  # fmt: skip
+    "lz4 in blosc": BloscCodec(cname="lz4"),
+    "zstd in blosc": BloscCodec(cname="zstd", clevel=1),
+    "gzip": GzipCodec(),
+    "zstd": ZstdCodec(),
+    "none": None,
+}
 STORED = [(2, False, name) for name in V2] + [
     (3, sharded, name) for sharded in (False, True) for name in V3
 ]
@@ -120,9 +128,13 @@ def impatient() -> Iterator[None]:
     over_http=st.booleans(),
 )
 def test_a_damaged_chunk_is_named(
-    server: LayerServer, kind: tuple[int, bool, str], dtype: str, damage: Damage, which: int,
+    server: LayerServer,
+    kind: tuple[int, bool, str],
+    dtype: str,
+    damage: Damage,
+    which: int,
     over_http: bool,
-) -> None:  # fmt: skip
+) -> None:
     with tempfile.TemporaryDirectory() as made:
         path = write(Path(made) / "v.zarr", kind, dtype)
         files = sorted(
@@ -248,9 +260,14 @@ def test_chunks_with_other_names_are_not_zeros(
         path = Path(made) / "v.zarr"
         name = "v2" if form == 2 else "default"
         array = zarr.create_array(
-            path, shape=SHAPE, chunks=CHUNK, dtype="uint8", zarr_format=form, fill_value=0,
+            path,
+            shape=SHAPE,
+            chunks=CHUNK,
+            dtype="uint8",
+            zarr_format=form,
+            fill_value=0,
             chunk_key_encoding={"name": name, "separator": said},
-        )  # fmt: skip
+        )
         array[:] = data = pixels("uint8")
         metadata: Any = array.metadata
         right = metadata.encode_chunk_key((0, 0, 0)) == there
@@ -279,9 +296,13 @@ def test_chunks_with_other_names_are_not_zeros(
 def test_folders_of_chunks_are_read_where_no_separator_is_told(tmp_path: Path) -> None:
     """Older programs wrote chunks into folders and did not say so."""
     array = zarr.create_array(
-        tmp_path / "v.zarr", shape=SHAPE, chunks=CHUNK, dtype="uint8", zarr_format=2,
+        tmp_path / "v.zarr",
+        shape=SHAPE,
+        chunks=CHUNK,
+        dtype="uint8",
+        zarr_format=2,
         chunk_key_encoding={"name": "v2", "separator": "/"},
-    )  # fmt: skip
+    )
     array[:] = data = pixels("uint8")
     file = tmp_path / "v.zarr/.zarray"
     file.write_text(file.read_text().replace('"dimension_separator": "/",', ""))

@@ -27,15 +27,22 @@ _SIDES = st.sampled_from([39.5, 119.5, 29.5, 89.5, 0.0, 60.0, 80.0, -1e5, 1e9])
 _NUMBERS = st.one_of(_SIDES, st.floats(0, 160, width=32), st.floats(-1e6, 1e6))
 _POINTS = st.lists(st.tuples(_NUMBERS, _NUMBERS), min_size=1, max_size=9)
 _ODD = st.sampled_from([float("nan"), float("inf"), -float("inf"), 1e300, -1e13, None, "x", []])
-SHAPES = st.fixed_dictionaries({
-    "kind": st.sampled_from(["label", "ignore"]), "shape": st.sampled_from(["polygon", "stroke"]),
-    "points": _POINTS | _POINTS.map(lambda points: points * 2), "erase": st.booleans(),
-    "radius": st.floats(0.5, 40),
-})  # fmt: skip
+SHAPES = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["label", "ignore"]),
+        "shape": st.sampled_from(["polygon", "stroke"]),
+        "points": _POINTS | _POINTS.map(lambda points: points * 2),
+        "erase": st.booleans(),
+        "radius": st.floats(0.5, 40),
+    }
+)
 BOW_TIE: dict[str, Any] = {
-    "kind": "label", "shape": "polygon", "erase": False, "radius": 1.0,
+    "kind": "label",
+    "shape": "polygon",
+    "erase": False,
+    "radius": 1.0,
     "points": [(20, 20), (140, 100), (140, 20), (20, 100)],
-}  # fmt: skip
+}
 #: A brush that goes along outside of the segment, and reaches into it.
 BEYOND = BOW_TIE | {"shape": "stroke", "radius": 5.0, "points": [(36, 40), (36, 80)]}
 MANY = settings(
@@ -53,8 +60,13 @@ def add(sketch: Sketch, drawn: dict[str, Any]) -> bool:
     """Draw as a page does; return whether it was taken."""
     before = sketch.shapes
     try:
-        sketch.add(drawn["kind"], drawn["shape"], drawn["points"],
-                   radius=drawn["radius"], erase=drawn["erase"])  # fmt: skip
+        sketch.add(
+            drawn["kind"],
+            drawn["shape"],
+            drawn["points"],
+            radius=drawn["radius"],
+            erase=drawn["erase"],
+        )
     except InvalidArgumentError:
         assert sketch.shapes == before
         return False
@@ -156,13 +168,17 @@ DAMAGES: dict[str, Any] = {
     "another layout": lambda found: b'{"draft": 99, "segment": "seg"}',
     "a list": lambda found: b"[1, 2]",
     "deep": lambda found: b"[" * 100_000,
-    "NaN": lambda found: b'{"draft": 1, "segment": "seg", "corners": [], "shapes": [{"kind":'
-                         b'"label", "shape": "polygon", "erase": false, "points":'
-                         b"[[NaN, 1], [2, 3], [4, 5]]}]}",
-    "outside": lambda found: b'{"draft": 1, "segment": "seg", "corners": [], "shapes": [{"kind":'
-                             b'"label", "shape": "polygon", "erase": false, "points":'
-                             b"[[0, 1], [500, 3], [4, 500]]}]}",
-}  # fmt: skip
+    "NaN": lambda found: (
+        b'{"draft": 1, "segment": "seg", "corners": [], "shapes": [{"kind":'
+        b'"label", "shape": "polygon", "erase": false, "points":'
+        b"[[NaN, 1], [2, 3], [4, 5]]}]}"
+    ),
+    "outside": lambda found: (
+        b'{"draft": 1, "segment": "seg", "corners": [], "shapes": [{"kind":'
+        b'"label", "shape": "polygon", "erase": false, "points":'
+        b"[[0, 1], [500, 3], [4, 500]]}]}"
+    ),
+}
 STEPS = st.one_of(
     SHAPES,
     st.sampled_from(["undo", "redo", "discard", "reload", "save"]),
@@ -258,10 +274,14 @@ def test_each_damage_is_named_and_kept(
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["kind", "shape", "points", "radius", "erase", "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["kind", "shape", "points", "radius", "erase", "x"]), inner, max_size=4
+        )
+    ),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 def is_point(value: Any) -> bool:

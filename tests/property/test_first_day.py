@@ -45,10 +45,15 @@ def s5_verb(*words: str) -> subprocess.CompletedProcess[str]:
 @example("<script>alert(1)</script>", "<b>", [3], True)
 @settings(max_examples=60, deadline=None)
 def test_runs_and_indices_are_short_and_text(segment, folder, windows, completed) -> None:
-    record = {"completed": completed, "settings": {
-        "segment": segment, "written_windows": windows, "written_box": [0, 30, 5, 45],
-        "fingerprint": {str(n): {"url": folder * 9} for n in range(99)},
-    }}  # fmt: skip
+    record = {
+        "completed": completed,
+        "settings": {
+            "segment": segment,
+            "written_windows": windows,
+            "written_box": [0, 30, 5, 45],
+            "fingerprint": {str(n): {"url": folder * 9} for n in range(99)},
+        },
+    }
     run = Run(Path("runs") / folder.replace("\x00", ""), record)
     numbers = windows or [0]
     files = {n: LayerFile(n, f"/x/{n}.tif", f"{n}.tif") for n in numbers}
@@ -151,17 +156,25 @@ def test_a_shell_completes() -> None:
 def test_a_mask_has_parts_as_its_volume_has() -> None:
     mask = s5.papyrus_mask(volume_of(noise((11, 9, 30))))
     assert {number: part.shape for number, part in s5.parts(mask, width=20).items()} == {
-        1: (9, 20), 2: (9, 10),
-    }  # fmt: skip
+        1: (9, 20),
+        2: (9, 10),
+    }
 
 
-@given(st.dictionaries(
-    st.text("abcxyz", min_size=1, max_size=5),
-    st.recursive(st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
-                 lambda inner: st.lists(inner, max_size=3)
-                 | st.dictionaries(st.text("ab", max_size=2), inner, max_size=2), max_leaves=5),
-    max_size=4,
-))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.text("abcxyz", min_size=1, max_size=5),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.text("ab", max_size=2), inner, max_size=2)
+            ),
+            max_leaves=5,
+        ),
+        max_size=4,
+    )
+)
 @settings(max_examples=60, deadline=None)
 def test_attributes_are_what_netcdf_can_hold(values) -> None:
     held = as_attributes(values)

@@ -53,9 +53,11 @@ def read(data: bytes, *, trust: bool = False) -> str | None:
 
 
 @given(
-    zipped=st.booleans(), place=st.floats(0, 1), bit=st.integers(0, 7),
+    zipped=st.booleans(),
+    place=st.floats(0, 1),
+    bit=st.integers(0, 7),
     damage=st.sampled_from(["flip", "cut", "zeros", "twice", "shift"]),
-)  # fmt: skip
+)
 @settings(max_examples=60, deadline=None)
 def test_damaged_files_are_told(zipped: bool, place: float, bit: int, damage: str) -> None:
     whole = WHOLE[zipped]
@@ -91,14 +93,21 @@ def test_a_flipped_bit_in_the_weights_of_an_archive_is_told(draw: int) -> None:
 
 
 STRANGE: dict[str, Any] = {
-    "sparse": lambda t: t.reshape(-1).to_sparse(), "meta": lambda t: t.to("meta"),
-    "complex": lambda t: t.to(torch.complex64), "bool": lambda t: t > 0,
-    "float8": lambda t: t.to(torch.float8_e4m3fn), "text": lambda _: "weights",
-    "none": lambda _: None, "list": lambda t: t.tolist(), "empty": lambda t: t[:0],
-    "wider": lambda t: torch.stack([t, t]), "NaN": lambda t: t * torch.nan,
-    "infinite": lambda t: t / 0, "numpy": lambda t: t.numpy(),
+    "sparse": lambda t: t.reshape(-1).to_sparse(),
+    "meta": lambda t: t.to("meta"),
+    "complex": lambda t: t.to(torch.complex64),
+    "bool": lambda t: t > 0,
+    "float8": lambda t: t.to(torch.float8_e4m3fn),
+    "text": lambda _: "weights",
+    "none": lambda _: None,
+    "list": lambda t: t.tolist(),
+    "empty": lambda t: t[:0],
+    "wider": lambda t: torch.stack([t, t]),
+    "NaN": lambda t: t * torch.nan,
+    "infinite": lambda t: t / 0,
+    "numpy": lambda t: t.numpy(),
     "huge view": lambda _: torch.zeros(1).expand(2**40),
-}  # fmt: skip
+}
 
 
 @given(which=st.integers(0, 10**6), kind=st.sampled_from(list(STRANGE)), zipped=st.booleans())
@@ -116,10 +125,16 @@ def test_strange_tensors_are_named(which: int, kind: str, zipped: bool) -> None:
 #: What only chooses the sizes that are not given.
 CHOOSES = {"segformer_from_pretrained", "mini_unetr", "model_type"}
 ODD = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=5),
-    st.lists(st.integers(-3, 10**9), max_size=5), st.just({}), st.just(b"\0"),
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(-3, 10**9), max_size=5),
+    st.just({}),
+    st.just(b"\0"),
     st.sampled_from([10**7, 2**31, 2**63, np.int64(2**62)]),
-)  # fmt: skip
+)
 
 
 @given(name=st.sampled_from(sorted(PLAIN.keys() - CHOOSES)), value=ODD)
@@ -131,10 +146,19 @@ def test_any_size_is_read_or_told(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "contents",
-    [None, [], "text", {}, {"state_dict": 1}, {"state_dict": {}, "hyper_parameters": 3},
-     {"state_dict": [1], "hyper_parameters": PLAIN}, {"state_dict": {1: 2, None: 3},
-      "hyper_parameters": PLAIN}, {1: 2}, {"state_dict": {}, "hyper_parameters": {1: 2}}],
-)  # fmt: skip
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"state_dict": 1},
+        {"state_dict": {}, "hyper_parameters": 3},
+        {"state_dict": [1], "hyper_parameters": PLAIN},
+        {"state_dict": {1: 2, None: 3}, "hyper_parameters": PLAIN},
+        {1: 2},
+        {"state_dict": {}, "hyper_parameters": {1: 2}},
+    ],
+)
 def test_files_of_something_else_are_told(contents: Any) -> None:
     buffer = io.BytesIO()
     torch.save(contents, buffer)
@@ -216,8 +240,11 @@ def test_small_files_take_little_memory_whatever_they_claim(tmp_path: Path) -> N
     fine.write_bytes(WHOLE[True])
     done = subprocess.run(
         [sys.executable, "-c", READ, str(fine), *map(str, paths)],
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told, grown = json.loads(done.stdout)
     said = dict(zip(claims, told, strict=True))

@@ -29,10 +29,38 @@ from support import counting_model
 
 #: Values that no metadata should have in most places.
 ODD: list[Any] = [
-    None, True, -1, 0, 3.5, float("inf"), float("nan"), 2**63, 10**30, "", "x", "\0", "../..",
-    "a" * 5000, [], {}, [1], [[1]], [None], {"a": 1}, {"name": "x"}, [-5, -5, -5], [0, 0, 0],
-    [10**12] * 3, "2", 2, {"id": "nope"}, [{"name": "nope"}], "float8", "|O", [["a", "<i4"]],
-]  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    3.5,
+    float("inf"),
+    float("nan"),
+    2**63,
+    10**30,
+    "",
+    "x",
+    "\0",
+    "../..",
+    "a" * 5000,
+    [],
+    {},
+    [1],
+    [[1]],
+    [None],
+    {"a": 1},
+    {"name": "x"},
+    [-5, -5, -5],
+    [0, 0, 0],
+    [10**12] * 3,
+    "2",
+    2,
+    {"id": "nope"},
+    [{"name": "nope"}],
+    "float8",
+    "|O",
+    [["a", "<i4"]],
+]
 NAMES = {"zarr.json", ".zarray", ".zattrs", ".zgroup", "run.json", "progress.jsonl", "parts.json"}
 
 Mutation = Callable[[Path], None]
@@ -107,11 +135,13 @@ MUTATIONS = st.one_of(
     st.just(change_bytes(lambda raw: raw.replace(b"{", b"{" + DEEP, 1))),
     st.sampled_from(
         [
-            instead(Path.mkdir), instead(lambda file: file.symlink_to("gone")),
-            instead(lambda file: file.symlink_to(file.name)), instead(lambda file: None),
+            instead(Path.mkdir),
+            instead(lambda file: file.symlink_to("gone")),
+            instead(lambda file: file.symlink_to(file.name)),
+            instead(lambda file: None),
         ]
     ),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +155,13 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for form in (2, 3):
         s5.ingest(folder / "layers", folder / f"ours{form}", zarr_format=form, progress=False)
         bare = zarr.create_array(
-            folder / f"bare{form}", shape=(4, 16, 16), chunks=(4, 8, 8), dtype="uint8",
-            zarr_format=form, shards=(4, 16, 16) if form == 3 else None,
-        )  # fmt: skip
+            folder / f"bare{form}",
+            shape=(4, 16, 16),
+            chunks=(4, 8, 8),
+            dtype="uint8",
+            zarr_format=form,
+            shards=(4, 16, 16) if form == 3 else None,
+        )
         bare[:] = data[:4, :16, :16]
         group = zarr.open_group(folder / f"ome{form}", mode="w", zarr_format=form)
         for level in (0, 1):
@@ -215,9 +249,12 @@ def test_volumes_and_pyramids(
 def test_ingest_again(stores: Path, name: str, which: int, by: Mutation) -> None:
     form: Any = int(name[-1])
     survives(
-        stores, name, lambda path: s5.ingest(stores / "layers", path, zarr_format=form,
-        progress=False), which, by,
-    )  # fmt: skip
+        stores,
+        name,
+        lambda path: s5.ingest(stores / "layers", path, zarr_format=form, progress=False),
+        which,
+        by,
+    )
 
 
 RUN_WAYS: list[Callable[[Path], Any]] = [

@@ -92,10 +92,19 @@ def plain(kind: str, body: bytes, at: float, status: str) -> list[Packet]:
 
 
 PLAIN = [
-    "no answer", "head cut", "head never ends", "head too long", "only informed", "body stops",
-    "body trickles", "packed body cut", "packed body wrong", "redirected for ever",
-    "redirected nowhere", "no HTTP",
-]  # fmt: skip
+    "no answer",
+    "head cut",
+    "head never ends",
+    "head too long",
+    "only informed",
+    "body stops",
+    "body trickles",
+    "packed body cut",
+    "packed body wrong",
+    "redirected for ever",
+    "redirected nowhere",
+    "no HTTP",
+]
 
 
 def broken(kind: str, body: bytes, at: float, status: str = "200 OK") -> list[Packet]:
@@ -145,9 +154,8 @@ def read_page(server: RawServer, kind: str, at: float) -> S5Error:
 def read_range(server: RawServer, kind: str, at: float) -> S5Error:
     part = FILE[:1024]
     server.answer = lambda asked: (
-        right(asked) if asked.path.endswith("/")
-        else broken(kind, part, at, "206 Partial Content")
-    )  # fmt: skip
+        right(asked) if asked.path.endswith("/") else broken(kind, part, at, "206 Partial Content")
+    )
     return fails_soon(lambda: open_stack(server.url + "/s/", retry=IMPATIENT))
 
 
@@ -160,9 +168,10 @@ def read_whole(server: RawServer, kind: str, at: float) -> S5Error:
 
 def read_metadata(server: RawServer, kind: str, at: float) -> S5Error:
     server.answer = lambda asked: (
-        broken(kind, METADATA, at) if asked.path.endswith(".zarray")
+        broken(kind, METADATA, at)
+        if asked.path.endswith(".zarray")
         else [reply(b"", "404 Not Found")]
-    )  # fmt: skip
+    )
     return fails_soon(lambda: s5.open_volume(server.url + "/v.zarr"))
 
 
@@ -241,10 +250,12 @@ def test_a_page_without_an_end_is_stopped(
     with pytest.raises(StoreError, match=r"(zarr\.json|\.z\w+).*is more than zarr's metadata"):
         s5.open_volume(server.url + "/v.zarr")
     server.answer = lambda asked: (
-        [reply(METADATA)] if asked.path.endswith(".zarray")
-        else endless(asked) if asked.path.endswith("0.0.0")
+        [reply(METADATA)]
+        if asked.path.endswith(".zarray")
+        else endless(asked)
+        if asked.path.endswith("0.0.0")
         else [reply(b"", "404 Not Found")]
-    )  # fmt: skip
+    )
     with pytest.raises(StoreError, match=r"0\.0\.0.*is more than a chunk"):
         s5.open_volume(server.url + "/v.zarr").values  # noqa: B018
 
@@ -290,11 +301,21 @@ def test_a_disk_that_is_full_all_the_same_is_one_clear_error(
     client.close()
 
 
-@pytest.mark.parametrize("asked", [
-    "Fri, 31 Dec 99999999999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:59 -9999", "nan", "-1",
-    "Mon, 01 Jan 0001 00:00:00 +2359", "", "soon", "-" * 5000, "Fri, 99 Foo 2020 77:88:99 GMT",
-    "inf",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "Fri, 31 Dec 99999999999 23:59:59 GMT",
+        "Fri, 31 Dec 9999 23:59:59 -9999",
+        "nan",
+        "-1",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "",
+        "soon",
+        "-" * 5000,
+        "Fri, 99 Foo 2020 77:88:99 GMT",
+        "inf",
+    ],
+)
 def test_an_odd_wish_to_wait_is_no_raw_error(server: RawServer, asked: str) -> None:
     answers = iter([[reply(b"", "503 Busy", Retry_After=asked)], [reply(PAGE)]])
     server.answer = lambda _: next(answers)

@@ -58,8 +58,10 @@ def in_process(seed: int, store: Path) -> object:
     done = subprocess.run(
         [sys.executable, "-c", LINE, str(store)],
         env=os.environ | {"PYTHONHASHSEED": str(seed)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
 

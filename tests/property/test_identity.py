@@ -38,10 +38,19 @@ def home() -> Iterator[Path]:
 
 
 WAYS = [
-    "{}/seg", "{}/seg/layers", "{}/seg/layers/", "{}/seg/../seg/layers", "{}/link",
-    "{}/inner/layers", "file://{}/seg/layers", "seg", "seg/layers", "./seg/layers", "inner/../seg",
+    "{}/seg",
+    "{}/seg/layers",
+    "{}/seg/layers/",
+    "{}/seg/../seg/layers",
+    "{}/link",
+    "{}/inner/layers",
+    "file://{}/seg/layers",
+    "seg",
+    "seg/layers",
+    "./seg/layers",
+    "inner/../seg",
     "link/layers",
-]  # fmt: skip
+]
 
 
 @given(first=st.sampled_from(WAYS), second=st.sampled_from(WAYS), box=st.booleans())
@@ -59,9 +68,12 @@ def test_an_ingest_goes_on_however_its_source_is_written(
         with tempfile.TemporaryDirectory() as folder:
             for way in (first, second):
                 volume = s5.ingest(
-                    way.format(home), Path(folder) / "a.zarr", progress=False, pyramid=False,
+                    way.format(home),
+                    Path(folder) / "a.zarr",
+                    progress=False,
+                    pyramid=False,
                     box=(0, 32, 0, 64) if box else None,
-                )  # fmt: skip
+                )
                 assert volume.attrs["segment"] == "seg"
                 assert volume.attrs["source"] == str(home / volume.attrs["source"])
     finally:
@@ -223,13 +235,17 @@ def test_what_cannot_be_told_from_others_cannot_go_on(tmp_path: Path) -> None:
 
     assert code_hash(guarded) is None
     volume = volume_of(PIXELS)
-    s5.write_run(s5.predict_ink(volume, s5.wrap_model(guarded, tile=TILE), **ASK), tmp_path / "a",
-                 progress=False)  # fmt: skip
+    s5.write_run(
+        s5.predict_ink(volume, s5.wrap_model(guarded, tile=TILE), **ASK),
+        tmp_path / "a",
+        progress=False,
+    )
     with pytest.raises(ResumeError, match="guarded, which cannot be told from others"):
         s5.write_run(
-            s5.predict_ink(volume, s5.wrap_model(guarded, tile=TILE), **ASK), tmp_path / "a",
+            s5.predict_ink(volume, s5.wrap_model(guarded, tile=TILE), **ASK),
+            tmp_path / "a",
             progress=False,
-        )  # fmt: skip
+        )
 
 
 def test_parts_of_another_volume_are_not_taken_for_these(home: Path) -> None:

@@ -79,9 +79,14 @@ def test_odd_links_lose_no_others(
     spaces=st.sampled_from(["", "\n  "]),
 )
 def test_s3_listings_are_followed_to_their_end(
-    server: RawServer, count: int, paged: str | None, size: int, above: str, named: bool,
+    server: RawServer,
+    count: int,
+    paged: str | None,
+    size: int,
+    above: str,
+    named: bool,
     spaces: str,
-) -> None:  # fmt: skip
+) -> None:
     inside = above.removeprefix("bucket/")
     keys = [f"{inside}layers/{number:02d}.tif" for number in range(count)]
 

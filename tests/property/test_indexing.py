@@ -35,15 +35,22 @@ def volumes() -> Iterator[dict[str, xr.DataArray]]:
         bare = zarr.create_array(root / "bare.zarr", shape=SHAPE, chunks=(5, 20, 30), dtype="u1")
         bare[:] = PIXELS
         last = zarr.create_array(
-            root / "last.zarr", shape=(61, 83, 12), chunks=(20, 30, 5), dtype="u1",
+            root / "last.zarr",
+            shape=(61, 83, 12),
+            chunks=(20, 30, 5),
+            dtype="u1",
             dimension_names=("y", "x", "z"),
-        )  # fmt: skip
+        )
         last[:] = PIXELS.transpose(1, 2, 0)
         s5.split(s5.open_volume(root / "3.zarr"), root / "tree", width=30, progress=False)
         places = (
-            layers, root / "3.zarr", root / "2.zarr", root / "bare.zarr", root / "last.zarr",
+            layers,
+            root / "3.zarr",
+            root / "2.zarr",
+            root / "bare.zarr",
+            root / "last.zarr",
             root / "tree" / "seg",
-        )  # fmt: skip
+        )
         yield {kind: s5.open_volume(place) for kind, place in zip(KINDS, places, strict=True)}
 
 

@@ -28,10 +28,14 @@ def name_of(prefix: str, number: int, width: int, ending: str) -> str:
 
 
 @given(
-    prefix=st.sampled_from(PREFIXES), first=st.integers(0, 900), count=st.integers(2, 60),
-    width=st.integers(1, 4), ending=st.sampled_from(["tif", "TIF", "tiff", "png", "jpg"]),
-    others=st.lists(st.sampled_from(OTHERS), unique=True), order=st.randoms(),
-)  # fmt: skip
+    prefix=st.sampled_from(PREFIXES),
+    first=st.integers(0, 900),
+    count=st.integers(2, 60),
+    width=st.integers(1, 4),
+    ending=st.sampled_from(["tif", "TIF", "tiff", "png", "jpg"]),
+    others=st.lists(st.sampled_from(OTHERS), unique=True),
+    order=st.randoms(),
+)
 @settings(max_examples=150, deadline=None)
 def test_the_last_number_of_a_name_is_the_layer(
     prefix: str, first: int, count: int, width: int, ending: str, others: list[str], order
@@ -144,11 +148,14 @@ def pages(path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("pages", "several pages|3 pictures"), ("imagej", "3 pictures in a row|several pages"),
-        ("series", "several pages"), ("bigtiff", "several pages"), ("colour", "3 samples"),
+        ("pages", "several pages|3 pictures"),
+        ("imagej", "3 pictures in a row|several pages"),
+        ("series", "several pages"),
+        ("bigtiff", "several pages"),
+        ("colour", "3 samples"),
         ("animation", "animation"),
     ],
-)  # fmt: skip
+)
 def test_a_file_of_several_pictures_is_not_cut_to_its_first(
     tmp_path: Path, kind: str, said: str
 ) -> None:

@@ -31,10 +31,16 @@ def bare_tiff(pixels: np.ndarray, order: str = "<", **changed: Any) -> bytes:
     pitch = width * pixels.itemsize
     starts = range(0, height, rows)
     tags: dict[int, list[int] | None] = {
-        WIDTH: [width], HEIGHT: [height], 258: [8 * pixels.itemsize], 259: [1], 262: [1],
-        OFFSETS: [8 + y * pitch for y in starts], 277: [1], ROWS: [rows],
+        WIDTH: [width],
+        HEIGHT: [height],
+        258: [8 * pixels.itemsize],
+        259: [1],
+        262: [1],
+        OFFSETS: [8 + y * pitch for y in starts],
+        277: [1],
+        ROWS: [rows],
         SIZES: [(min(y + rows, height) - y) * pitch for y in starts],
-    }  # fmt: skip
+    }
     tags |= {int(k.removeprefix("tag_")): v for k, v in changed.items() if k.startswith("tag_")}
     kept = {tag: values for tag, values in sorted(tags.items()) if values is not None}
     place = 8 + len(data)
@@ -72,13 +78,15 @@ def by_libtiff(data: bytes) -> np.ndarray | None:
 
 
 @given(
-    height=st.integers(1, 40), width=st.integers(1, 30), order=st.sampled_from("<>"),
+    height=st.integers(1, 40),
+    width=st.integers(1, 30),
+    order=st.sampled_from("<>"),
     deep=st.booleans(),
     change=st.sampled_from(
         ["no sizes", "zero", "short", "long", "predictor", "rows", "rows 2^32-1"]
     ),
     by=st.integers(1, 10**6),
-)  # fmt: skip
+)
 @settings(max_examples=150, deadline=None)
 def test_one_bare_strip_is_read_whatever_is_said_of_its_size(
     height: int, width: int, order: str, deep: bool, change: str, by: int
@@ -86,18 +94,23 @@ def test_one_bare_strip_is_read_whatever_is_said_of_its_size(
     pixels = noise((1, height, width), dtype=np.uint16 if deep else np.uint8)[0]
     size = pixels.nbytes
     changes: dict[str, Any] = {
-        "no sizes": {"tag_279": None}, "zero": {"tag_279": [0]},
-        "short": {"tag_279": [max(1, size - by)]}, "long": {"tag_279": [size + by]},
-        "predictor": {"tag_317": [2]}, "rows": {"tag_278": [65_536 + by]},
+        "no sizes": {"tag_279": None},
+        "zero": {"tag_279": [0]},
+        "short": {"tag_279": [max(1, size - by)]},
+        "long": {"tag_279": [size + by]},
+        "predictor": {"tag_317": [2]},
+        "rows": {"tag_278": [65_536 + by]},
         "rows 2^32-1": {"tag_278": [2**32 - 1]},
-    }[change]  # fmt: skip
+    }[change]
     np.testing.assert_array_equal(read(bare_tiff(pixels, order, **changes)), pixels)
 
 
 @given(
-    height=st.integers(2, 30), rows=st.integers(1, 9), which=st.integers(0, 29),
+    height=st.integers(2, 30),
+    rows=st.integers(1, 9),
+    which=st.integers(0, 29),
     change=st.sampled_from(["zero", "long", "short", "no place", "both zero", "no sizes"]),
-)  # fmt: skip
+)
 @settings(max_examples=100, deadline=None)
 def test_of_several_strips_a_size_is_taken_where_it_is_certain(
     height: int, rows: int, which: int, change: str

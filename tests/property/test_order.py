@@ -84,9 +84,12 @@ def stack_of_five(tmp_path_factory):
 
 
 @given(
-    flip_y=st.booleans(), flip_x=st.booleans(), swap=st.booleans(), move=st.integers(-1, 1),
+    flip_y=st.booleans(),
+    flip_x=st.booleans(),
+    swap=st.booleans(),
+    move=st.integers(-1, 1),
     lazy=st.booleans(),
-)  # fmt: skip
+)
 @settings(max_examples=50, deadline=None)
 def test_masks_and_truth_lie_on_the_pixels_or_are_refused(
     flip_y: bool, flip_x: bool, swap: bool, move: int, lazy: bool
@@ -103,9 +106,14 @@ def test_masks_and_truth_lie_on_the_pixels_or_are_refused(
     mask = mask[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
     mask = mask.transpose("x", "y") if swap else mask
     mask = mask.chunk(30) if lazy else mask
-    ink = xr.DataArray(values.astype(np.float32), dims=("y", "x"), coords={
-        "y": volume.y, "x": volume.x,
-    })  # fmt: skip
+    ink = xr.DataArray(
+        values.astype(np.float32),
+        dims=("y", "x"),
+        coords={
+            "y": volume.y,
+            "x": volume.x,
+        },
+    )
     if wrong:
         with pytest.raises(s5.S5Error, match="Cut both to the same box"):
             s5.predict_ink(volume, model, windows=[0], mask=mask, **ASK)

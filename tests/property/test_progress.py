@@ -112,9 +112,12 @@ def test_plain_lines_break_a_long_silence() -> None:
 
 
 @given(
-    height=st.integers(64, 200), width=st.integers(64, 200), windows=st.integers(1, 3),
-    batch=st.integers(1, 5), blank=st.floats(0, 1),
-)  # fmt: skip
+    height=st.integers(64, 200),
+    width=st.integers(64, 200),
+    windows=st.integers(1, 3),
+    batch=st.integers(1, 5),
+    blank=st.floats(0, 1),
+)
 @settings(max_examples=50, deadline=None)
 def test_every_tile_is_counted_once_and_no_more_than_a_batch_at_a_time(
     height: int, width: int, windows: int, batch: int, blank: float
@@ -124,9 +127,14 @@ def test_every_tile_is_counted_once_and_no_more_than_a_batch_at_a_time(
     mask[:, : int(blank * width)] = False
     mask[0, -1] = True
     ink = s5.predict_ink(
-        volume_of(noise((16 + windows, height, width))), model, windows=range(windows),
-        stride=TILE // 2, tta=0, mask=mask, batch=batch,
-    )  # fmt: skip
+        volume_of(noise((16 + windows, height, width))),
+        model,
+        windows=range(windows),
+        stride=TILE // 2,
+        tta=0,
+        mask=mask,
+        batch=batch,
+    )
     counts: list[tuple[str, float]] = []
     told: dict[str, float] = {}
 
@@ -159,11 +167,22 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     checkpoint = Path(s5.__file__).parents[1] / "checkpoints" / "demo.ckpt"
     asked = {
         "fetch": ["seg/layers", "my volume.zarr"],
-        "infer": ["my volume.zarr", "--checkpoint", str(checkpoint), "--windows", "1", "--mask",
-                  "none", "--tta", "0", "-o", "out/my run"],
+        "infer": [
+            "my volume.zarr",
+            "--checkpoint",
+            str(checkpoint),
+            "--windows",
+            "1",
+            "--mask",
+            "none",
+            "--tta",
+            "0",
+            "-o",
+            "out/my run",
+        ],
         "composite": ["out/my run", "-o", "ink.png"],
         "split": ["my volume.zarr", "-o", "parts"],
-    }  # fmt: skip
+    }
     s5_command = Path(sys.executable).with_name("s5")
     said = {}
     for verb, words in asked.items():

@@ -30,8 +30,18 @@ FILES = {f"{number:02d}.tif": encode_layer(PIXELS[number], "rows-lzw") for numbe
 KINDS = st.fixed_dictionaries(
     {
         "ranges": st.sampled_from(
-            ["plain", "star", "equals", "upper", "wide", "short", "none", "none chunked",
-             "packed", "redirected"]
+            [
+                "plain",
+                "star",
+                "equals",
+                "upper",
+                "wide",
+                "short",
+                "none",
+                "none chunked",
+                "packed",
+                "redirected",
+            ]
         ),
         "page": st.sampled_from(["html", "gzip", "deflate", "s3", "absolute", "base", "utf-16"]),
         "tags": st.sampled_from(["none", "one", "two", "three", "weak", "date"]),
@@ -40,7 +50,7 @@ KINDS = st.fixed_dictionaries(
         "encoding": st.sampled_from(["", "identity", "aws-chunked", "utf-8"]),
         "folder": st.sampled_from(["s", "my%20seg", "a%23b", "a%3Fb", "50%25", "%C3%A9"]),
     }
-)  # fmt: skip
+)
 
 
 class Unusual:
@@ -152,8 +162,9 @@ def test_so_do_stores_of_zarr(
         array[:] = PIXELS
         files = {
             str(path.relative_to(made)): path.read_bytes()
-            for path in Path(made).rglob("*") if path.is_file()
-        }  # fmt: skip
+            for path in Path(made).rglob("*")
+            if path.is_file()
+        }
     if kind["ranges"] in ("short", "packed", "none", "none chunked") or (
         kind["encoding"] and kind["page"] == "s3"
     ):
@@ -189,8 +200,15 @@ def test_a_real_change_is_told(
 
 
 def test_two_servers_with_other_bytes_are_told(server: RawServer) -> None:
-    kind = {"ranges": "plain", "page": "html", "tags": "two", "absent": "404 Not Found",
-            "kind": "", "encoding": "", "folder": "s"}  # fmt: skip
+    kind = {
+        "ranges": "plain",
+        "page": "html",
+        "tags": "two",
+        "absent": "404 Not Found",
+        "kind": "",
+        "encoding": "",
+        "folder": "s",
+    }
     good = Unusual(kind, FILES, server.url)
     server.answer = good
     with open_stack(f"{server.url}/s/layers?key=a%2Bb", retry=QUICK) as stack:
@@ -210,14 +228,23 @@ def test_what_cannot_be_unpacked_is_told(server: RawServer, encoding: str) -> No
         open_stack(server.url + "/s/", retry=QUICK)
 
 
-@pytest.mark.parametrize("told", [
-    "", "bytes */5", "items 0-9/10", "bytes 0-9", f"bytes 0-{'9' * 5000}/*", "bytes 0-9/-3",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "told",
+    [
+        "",
+        "bytes */5",
+        "items 0-9/10",
+        "bytes 0-9",
+        f"bytes 0-{'9' * 5000}/*",
+        "bytes 0-9/-3",
+    ],
+)
 def test_an_odd_content_range_is_no_raw_error(server: RawServer, told: str) -> None:
     server.answer = lambda asked: [
-        reply(b'<a href="0.tif">') if asked.path.endswith("/")
+        reply(b'<a href="0.tif">')
+        if asked.path.endswith("/")
         else reply(b"x" * 10, "206 Partial Content", **({"Content_Range": told} if told else {}))
-    ]  # fmt: skip
+    ]
     with pytest.raises(SourceError, match=r"0\.tif.*Content-Range") as error:
         open_stack(server.url + "/s/", retry=QUICK)
     assert len(str(error.value)) < 300
@@ -232,8 +259,9 @@ def test_a_server_that_hides_what_is_not_there(server: RawServer, form: int) -> 
         array[:, :4, :] = 7
         files = {
             f"/v/{path.relative_to(made)}": path.read_bytes()
-            for path in Path(made).rglob("*") if path.is_file()
-        }  # fmt: skip
+            for path in Path(made).rglob("*")
+            if path.is_file()
+        }
     closed: set[str] = set()
 
     def answer(asked: Asked) -> list[Packet]:

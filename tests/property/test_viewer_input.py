@@ -21,23 +21,52 @@ from viewer_page import OPENED, OpenPage, ask, served, small_exhibit
 
 #: Controls of a page, and which of their properties it sets.
 _CONTROLS = {
-    "layer": "value", "boost": "value", "opacity": "value", "radius": "value", "show": "value",
-    "colour": "value", "flip": "active", "invert": "active", "mode": "active", "kind": "active",
-    "erase": "active", "note": "text",
-}  # fmt: skip
+    "layer": "value",
+    "boost": "value",
+    "opacity": "value",
+    "radius": "value",
+    "show": "value",
+    "colour": "value",
+    "flip": "active",
+    "invert": "active",
+    "mode": "active",
+    "kind": "active",
+    "erase": "active",
+    "note": "text",
+}
 #: Numbers as Bokeh's messages write them, and what is none.
 _NUMBERS: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([
-        {"type": "number", "value": "nan"}, {"type": "number", "value": "+inf"},
-        {"type": "number", "value": "-inf"}, {"type": "number", "value": "x"}, 1e308, -1e308,
-        10**400,
-        -1, 0, 1e-320, None, True, "", "3", [], {}, [float("nan")],
-        {"type": "object", "name": "Div"},
-        {"id": "p9999"}, {"type": "bytes", "data": "!"}, {"type": "ndarray"}, {"type": "map"},
-    ]),
-    st.floats(), st.integers(-(2**70), 2**70), st.text(max_size=5),
+    st.sampled_from(
+        [
+            {"type": "number", "value": "nan"},
+            {"type": "number", "value": "+inf"},
+            {"type": "number", "value": "-inf"},
+            {"type": "number", "value": "x"},
+            1e308,
+            -1e308,
+            10**400,
+            -1,
+            0,
+            1e-320,
+            None,
+            True,
+            "",
+            "3",
+            [],
+            {},
+            [float("nan")],
+            {"type": "object", "name": "Div"},
+            {"id": "p9999"},
+            {"type": "bytes", "data": "!"},
+            {"type": "ndarray"},
+            {"type": "map"},
+        ]
+    ),
+    st.floats(),
+    st.integers(-(2**70), 2**70),
+    st.text(max_size=5),
     st.lists(st.integers(), max_size=2),
-)  # fmt: skip
+)
 _SCREEN = ("y0", "y1", "x0", "x1", "zoom", "number")
 
 
@@ -125,11 +154,14 @@ def test_a_picture_is_saved_or_refused_at_odd_values(viewer, log, control, value
     assert log.kept == []
 
 
-@given(st.dictionaries(st.sampled_from(_SCREEN), st.lists(_NUMBERS, max_size=2)) | _NUMBERS,
-       st.sampled_from(["screen", "drawn", "outbox"]))  # fmt: skip
+@given(
+    st.dictionaries(st.sampled_from(_SCREEN), st.lists(_NUMBERS, max_size=2)) | _NUMBERS,
+    st.sampled_from(["screen", "drawn", "outbox"]),
+)
 @example({"y0": [0], "y1": [60], "x0": [0], "x1": [90], "zoom": [0], "number": [1]}, "screen")
-@example({"y0": [-1e308], "y1": [1e308], "x0": [0], "x1": [9], "zoom": [1e308], "number": [1]},
-         "screen")  # fmt: skip
+@example(
+    {"y0": [-1e308], "y1": [1e308], "x0": [0], "x1": [9], "zoom": [1e308], "number": [1]}, "screen"
+)
 @example({"mark": [{"type": "number", "value": "nan"}]}, "drawn")
 @settings(max_examples=100, deadline=None)
 def test_a_move_of_any_value_ends_nothing(page: OpenPage, log_, data, source) -> None:
@@ -140,11 +172,19 @@ def test_a_move_of_any_value_ends_nothing(page: OpenPage, log_, data, source) ->
     assert log_.kept[before:] == []
 
 
-@given(st.sampled_from(["PATCH-DOC", "PUSH-DOC", "PULL-DOC-REQ", "OK", "ACK", "", "nothing"]),
-       st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5),
-                    lambda inner: st.lists(inner, max_size=2)
-                    | st.dictionaries(st.sampled_from(["events", "kind", "model", "id", "new"]),
-                                      inner, max_size=3), max_leaves=6))  # fmt: skip
+@given(
+    st.sampled_from(["PATCH-DOC", "PUSH-DOC", "PULL-DOC-REQ", "OK", "ACK", "", "nothing"]),
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(
+                st.sampled_from(["events", "kind", "model", "id", "new"]), inner, max_size=3
+            )
+        ),
+        max_leaves=6,
+    ),
+)
 @example("PATCH-DOC", {"events": [{"kind": "ModelChanged"}]})
 @example("PUSH-DOC", {"doc": {"version": "3.9", "title": "x", "roots": []}})
 @settings(max_examples=60, deadline=None)
@@ -171,10 +211,13 @@ def test_pieces_that_are_no_message_end_nothing(viewer: Viewer, log, piece) -> N
 _PIECES = st.text(st.characters(codec="utf-8"), max_size=8)
 
 
-@given(path=st.sampled_from(["/", "/static/js/", "/static/", "/ws", "/static/js/bokeh.min.js/"]),
-       end=_PIECES, query=_PIECES,
-       odd=st.sampled_from(["", "%00", "%ff", "..", "%2e%2e/", "%", "*"]),
-       method=st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "PATCH"]))  # fmt: skip
+@given(
+    path=st.sampled_from(["/", "/static/js/", "/static/", "/ws", "/static/js/bokeh.min.js/"]),
+    end=_PIECES,
+    query=_PIECES,
+    odd=st.sampled_from(["", "%00", "%ff", "..", "%2e%2e/", "%", "*"]),
+    method=st.sampled_from(["GET", "HEAD", "POST", "OPTIONS", "PATCH"]),
+)
 @example("/static/js/", "", "", "%00", "GET")
 @example("/", "", "", "%00", "GET")
 @settings(max_examples=150, deadline=None)
@@ -187,19 +230,39 @@ def test_odd_addresses_are_refused(viewer: Viewer, log_, path, end, query, odd, 
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/js/%00", "/static/js/%00.js", "/static/js/bokeh.min.js%00", "/static/js/%ff",
-             "/static/js/" + "a" * 3000, "/static/js/", "/%00", "/static/js/..%2fx"],
-)  # fmt: skip
+    "path",
+    [
+        "/static/js/%00",
+        "/static/js/%00.js",
+        "/static/js/bokeh.min.js%00",
+        "/static/js/%ff",
+        "/static/js/" + "a" * 3000,
+        "/static/js/",
+        "/%00",
+        "/static/js/..%2fx",
+    ],
+)
 def test_odd_paths_of_scripts_are_refused(viewer: Viewer, log, path: str) -> None:
     assert 400 <= ask(viewer, path)[0] < 500
     assert log.kept == []
 
 
 @pytest.mark.parametrize(
-    "query", ["?layer=nan", "?boost=nan", "?x=1e308&y=-1e308", "?zoom=inf", "?%ff=%ff",
-              "?boost=%ff", "?show=%00", "?&&==", "?layer=" + "9" * 4000, "?boost=" + "1" * 9000,
-             "?colour=%F0%9F"],
-)  # fmt: skip
+    "query",
+    [
+        "?layer=nan",
+        "?boost=nan",
+        "?x=1e308&y=-1e308",
+        "?zoom=inf",
+        "?%ff=%ff",
+        "?boost=%ff",
+        "?show=%00",
+        "?&&==",
+        "?layer=" + "9" * 4000,
+        "?boost=" + "1" * 9000,
+        "?colour=%F0%9F",
+    ],
+)
 def test_odd_settings_open_the_page_all_the_same(viewer: Viewer, log, query: str) -> None:
     with OpenPage(viewer, query) as page:
         assert page.status == 200
@@ -225,11 +288,20 @@ def test_what_is_seen_is_taken_as_it_is_sent() -> None:
     assert seen_of({}) is None
 
 
-@pytest.mark.parametrize("headers", [
-    {"Range": "bytes=5-2"}, {"Range": "x"}, {"If_Modified_Since": "Thu, 99 Foo 2000"},
-    {"Cookie": 'a="\x01; =;;'}, {"Content_Length": "x"}, {"Origin": "http://[::1"},
-    {"Origin": "http://"}, {"Bokeh_Session_Id": "x"}, {"Sec_Fetch_Site": "x" * 1000},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Range": "bytes=5-2"},
+        {"Range": "x"},
+        {"If_Modified_Since": "Thu, 99 Foo 2000"},
+        {"Cookie": 'a="\x01; =;;'},
+        {"Content_Length": "x"},
+        {"Origin": "http://[::1"},
+        {"Origin": "http://"},
+        {"Bokeh_Session_Id": "x"},
+        {"Sec_Fetch_Site": "x" * 1000},
+    ],
+)
 @pytest.mark.parametrize("path", ["/", "/ws", "/static/js/bokeh.min.js"])
 def test_odd_headers_are_answered(viewer: Viewer, log, path: str, headers) -> None:
     assert ask(viewer, path, **(OPENED | headers))[0] < 500

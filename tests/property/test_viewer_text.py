@@ -24,15 +24,34 @@ from viewer_page import CROSS_SITE, OPENED, OpenPage, ask, payload_of, served, s
 
 #: Openings of markup, scripts, templates and formulas, between which anything is drawn.
 _OPENINGS = (
-    "<img src=x onerror=", "<script>", "</script><script>", "<svg/onload=", '"><iframe src=',
-    "' onmouseover='", "javascript:", "{{", "{%", "$$", "\\(", "<!--", "]]>", "&lt;img ",
-    "<a href=", "<style>", "<base href=", "\u2028", "\x00", "\ud7ff",
-)  # fmt: skip
+    "<img src=x onerror=",
+    "<script>",
+    "</script><script>",
+    "<svg/onload=",
+    '"><iframe src=',
+    "' onmouseover='",
+    "javascript:",
+    "{{",
+    "{%",
+    "$$",
+    "\\(",
+    "<!--",
+    "]]>",
+    "&lt;img ",
+    "<a href=",
+    "<style>",
+    "<base href=",
+    "\u2028",
+    "\x00",
+    "\ud7ff",
+)
 ATTACKS = st.builds(
     lambda *pieces: "".join(pieces) or "<b>",
-    st.sampled_from(_OPENINGS), st.text(max_size=12), st.sampled_from(_OPENINGS),
+    st.sampled_from(_OPENINGS),
     st.text(max_size=12),
-)  # fmt: skip
+    st.sampled_from(_OPENINGS),
+    st.text(max_size=12),
+)
 NAMES = st.sampled_from(
     [*sorted(SETTINGS), "bokeh-token", "bokeh-session-id", "bokeh-app-path", "title", "segment"]
 )
@@ -63,9 +82,11 @@ def shown(tmp_path_factory) -> Iterator[Shown]:
 
 def ink_called(segment: str) -> xr.DataArray:
     return xr.DataArray(
-        np.zeros((1, 8, 8), np.float32), dims=("window", "y", "x"),
-        coords={"window": [3], "y": np.arange(8), "x": np.arange(8)}, attrs={"segment": segment},
-    )  # fmt: skip
+        np.zeros((1, 8, 8), np.float32),
+        dims=("window", "y", "x"),
+        coords={"window": [3], "y": np.arange(8), "x": np.arange(8)},
+        attrs={"segment": segment},
+    )
 
 
 def assert_only_text(document: Document, attack: str) -> None:
@@ -103,8 +124,10 @@ def test_an_address_a_store_and_a_folder_say_text(
         assert f"{name}=" in told or f"{name} is" in told
 
 
-@given(path=st.sampled_from(["/", "/ws", "/static/js/bokeh.min.js", "/nothing", "/static/js/x"]),
-       query=ATTACKS)  # fmt: skip
+@given(
+    path=st.sampled_from(["/", "/ws", "/static/js/bokeh.min.js", "/nothing", "/static/js/x"]),
+    query=ATTACKS,
+)
 @settings(max_examples=50, deadline=None)
 def test_every_answer_says_that_nothing_else_runs_in_it(shown: Shown, path, query) -> None:
     status, headers, body = ask(shown.viewer, f"{path}?boost={quote(query, safe='')}")
@@ -122,9 +145,10 @@ def drawn_square(page: OpenPage) -> None:
     """Send a polygon and press the button that writes it."""
     page.set("mode", "active", 1)
     outbox = next(
-        name for name, model in page.models.items()
+        name
+        for name, model in page.models.items()
         if model["name"] == "ColumnDataSource" and "shape" in str(model["attributes"]["data"])
-    )  # fmt: skip
+    )
     data = {"x": [5, 40, 40, 5], "y": [5, 5, 40, 40], "shape": ["polygon"] * 4}
     entries = {"type": "map", "entries": [[key, value] for key, value in data.items()]}
     page.models["outbox"] = page.models[outbox]
@@ -150,13 +174,15 @@ def test_only_a_page_that_its_person_opened_writes(tmp_path: Path, headers, writ
     try:
         with OpenPage(viewer, "?zoom=2&x=45&y=30", headers) as page:
             screen = next(
-                name for name, model in page.models.items()
+                name
+                for name, model in page.models.items()
                 if model["name"] == "ColumnDataSource" and "zoom" in str(model["attributes"])
-            )  # fmt: skip
+            )
             page.models["screen"] = page.models[screen]
             told = {"y0": 0, "y1": 60, "x0": 0, "x1": 90, "zoom": 1, "number": 1}
-            page.set("screen", "data", {"type": "map", "entries": [[k, [v]] for k, v in
-                                                                   told.items()]})  # fmt: skip
+            page.set(
+                "screen", "data", {"type": "map", "entries": [[k, [v]] for k, v in told.items()]}
+            )
             drawn_square(page)
             note = page.note()
     finally:

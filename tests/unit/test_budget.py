@@ -20,10 +20,16 @@ from s5engine.errors import InvalidArgumentError
 @pytest.mark.parametrize(
     ("text", "size"),
     [
-        ("8 GiB", 8 * 2**30), ("8GiB", 8 * 2**30), ("1.5 gib", 3 * 2**29), ("500 MB", 500_000_000),
-        ("2g", 2**31), ("1024", 1024), (4096, 4096), (1e9, 10**9),
+        ("8 GiB", 8 * 2**30),
+        ("8GiB", 8 * 2**30),
+        ("1.5 gib", 3 * 2**29),
+        ("500 MB", 500_000_000),
+        ("2g", 2**31),
+        ("1024", 1024),
+        (4096, 4096),
+        (1e9, 10**9),
     ],
-)  # fmt: skip
+)
 def test_sizes_are_read(text: str | float, size: int) -> None:
     assert parse_bytes(text) == size
 

@@ -20,8 +20,10 @@ def test_the_parts_of_the_two_title_segments() -> None:
 
 def test_a_first_offset_narrows_the_first_part() -> None:
     assert part_columns(25_000, 10_000, 4_000) == {
-        1: (0, 6_000), 2: (6_000, 16_000), 3: (16_000, 25_000),
-    }  # fmt: skip
+        1: (0, 6_000),
+        2: (6_000, 16_000),
+        3: (16_000, 25_000),
+    }
     assert part_columns(5_000, 10_000, 4_000) == {1: (0, 5_000)}
 
 

@@ -18,14 +18,33 @@ ROOT = PACKAGE.parent
 
 #: Room → rank. A room may import rooms of a lower rank, and itself.
 RANKS = {
-    "errors": 0, "geometry": 1, "settings_file": 1, "address": 1, "paths": 1, "alignment": 1,
-    "console": 1, "budget": 1, "foreign": 1, "atomic": 1, "source": 2, "store": 3,
-    "ops": 4, "model": 4,
-    "infer": 5, "training": 5,
-    "view": 6, "phantom": 6, "scheduling": 6, "labels": 6,
-    "cli_options": 7, "cli_arguments": 7, "cli_info": 7, "cli_check": 7,
-    "cli_training": 7, "cli": 8,
-}  # fmt: skip
+    "errors": 0,
+    "geometry": 1,
+    "settings_file": 1,
+    "address": 1,
+    "paths": 1,
+    "alignment": 1,
+    "console": 1,
+    "budget": 1,
+    "foreign": 1,
+    "atomic": 1,
+    "source": 2,
+    "store": 3,
+    "ops": 4,
+    "model": 4,
+    "infer": 5,
+    "training": 5,
+    "view": 6,
+    "phantom": 6,
+    "scheduling": 6,
+    "labels": 6,
+    "cli_options": 7,
+    "cli_arguments": 7,
+    "cli_info": 7,
+    "cli_check": 7,
+    "cli_training": 7,
+    "cli": 8,
+}
 #: Rooms that stay ignorant of these libraries.
 FORBIDDEN = {
     "ops": {"torch"},

@@ -40,9 +40,12 @@ GIB = 2**30
 
 
 @given(
-    st.one_of(st.none(), st.integers(1, 16)), st.integers(1, 64), st.integers(0, 2 * GIB),
-    st.integers(1, 64), st.integers(0, 8),
-)  # fmt: skip
+    st.one_of(st.none(), st.integers(1, 16)),
+    st.integers(1, 64),
+    st.integers(0, 2 * GIB),
+    st.integers(1, 64),
+    st.integers(0, 8),
+)
 def test_workers_share_budget_and_processors(
     workers: int | None, gib: int, base: int, cpus: int, gpus: int
 ) -> None:
@@ -325,8 +328,10 @@ def test_fetch_split_and_pyramid_from_the_command_line_use_workers(tmp_path: Pat
     with s5.cluster("processes", workers=2, budget="6 GiB", dashboard=False) as there:
         assert there.client is not None
         address = there.client.scheduler.address
-        for place, options in (("workers", ["--scheduler", address]),
-                               ("threads", ["--workers", "1"])):  # fmt: skip
+        for place, options in (
+            ("workers", ["--scheduler", address]),
+            ("threads", ["--workers", "1"]),
+        ):
             fetch[2] = str(tmp_path / f"{place}.zarr")
             for words in (fetch, [*split, str(tmp_path / place)], ["pyramid", fetch[2]]):
                 with in_threads() if place == "threads" else nullcontext():

@@ -31,16 +31,20 @@ from s5engine.view.url import ViewSettings, from_query, to_query
 def ink(height: int = 700, width: int = 1300, y0: int = 0, x0: int = 0) -> xr.DataArray:
     values = np.random.default_rng(3).random((2, height, width), dtype=np.float32)
     return xr.DataArray(
-        da.from_array(values, chunks=(1, 300, 400)), dims=("window", "y", "x"),
+        da.from_array(values, chunks=(1, 300, 400)),
+        dims=("window", "y", "x"),
         coords={"window": [3, 5], "y": y0 + np.arange(height), "x": x0 + np.arange(width)},
         attrs={"segment": "s"},
-    )  # fmt: skip
+    )
 
 
 @given(
-    y=st.integers(0, 690), x=st.integers(0, 1290), h=st.integers(1, 400), w=st.integers(1, 500),
+    y=st.integers(0, 690),
+    x=st.integers(0, 1290),
+    h=st.integers(1, 400),
+    w=st.integers(1, 500),
     choice=st.sampled_from(["mean", "max", "5"]),
-)  # fmt: skip
+)
 def test_any_span_equals_the_plain_slice(y, x, h, w, choice) -> None:
     picture = InkPicture("ink", lambda: [ARRAY])
     span = Span(0, y, min(y + h, 700), x, min(x + w, 1300))
@@ -64,16 +68,20 @@ def test_missing_levels_are_averages() -> None:
 
 
 @given(
-    zoom=st.floats(0.003, 20), y=st.floats(-500, 14_000), x=st.floats(-500, 290_000),
-    width=st.integers(200, 2500), height=st.integers(200, 1400),
-)  # fmt: skip
+    zoom=st.floats(0.003, 20),
+    y=st.floats(-500, 14_000),
+    x=st.floats(-500, 290_000),
+    width=st.integers(200, 2500),
+    height=st.integers(200, 1400),
+)
 def test_a_span_holds_what_is_seen_and_is_never_too_much(zoom, y, x, width, height) -> None:
     whole = xr.DataArray(
         da.zeros((1, 13_780, 289_380), chunks=(1, 1024, 1024)), dims=("layer", "y", "x")
     )
     levels = levels_of([whole])
-    seen = Seen(y - height / zoom / 2, y + height / zoom / 2,
-                x - width / zoom / 2, x + width / zoom / 2)  # fmt: skip
+    seen = Seen(
+        y - height / zoom / 2, y + height / zoom / 2, x - width / zoom / 2, x + width / zoom / 2
+    )
     span = span_of(levels, (0, 0), seen, zoom, margin=True)
     needed = span_of(levels, (0, 0), seen, zoom, margin=False)
     meets = seen.y1 > 0 and seen.x1 > 0 and seen.y0 < 13_779 and seen.x0 < 289_379
@@ -89,10 +97,11 @@ def test_a_span_holds_what_is_seen_and_is_never_too_much(zoom, y, x, width, heig
 def test_a_surface_is_contrasted_unless_it_was() -> None:
     values = np.random.default_rng(0).integers(0, 256, (4, 60, 70), np.uint8)
     volume = xr.DataArray(
-        da.from_array(values, chunks=(4, 60, 70)), dims=("layer", "y", "x"),
+        da.from_array(values, chunks=(4, 60, 70)),
+        dims=("layer", "y", "x"),
         coords={"layer": [5, 6, 7, 8], "y": np.arange(60), "x": np.arange(70)},
         attrs={"segment": "s", "contrast": None},
-    )  # fmt: skip
+    )
     whole = Span(0, 0, 60, 0, 70)
     plain = read_whole(Wanted(SurfacePicture("a", [volume]), whole, "7"))
     np.testing.assert_array_equal(plain, lookup_table()[values[2]])
@@ -104,9 +113,11 @@ def test_a_surface_is_contrasted_unless_it_was() -> None:
 
 def test_layers_of_one_chunk_are_read_once() -> None:
     volume = xr.DataArray(
-        da.zeros((4, 60, 70), chunks=(4, 60, 70), dtype=np.uint8), dims=("layer", "y", "x"),
-        coords={"layer": range(4), "y": range(60), "x": range(70)}, attrs={"segment": "s"},
-    )  # fmt: skip
+        da.zeros((4, 60, 70), chunks=(4, 60, 70), dtype=np.uint8),
+        dims=("layer", "y", "x"),
+        coords={"layer": range(4), "y": range(60), "x": range(70)},
+        attrs={"segment": "s"},
+    )
     picture, cache = SurfacePicture("a", [volume]), TileCache()
     read_whole(Wanted(picture, Span(0, 0, 60, 0, 70), "0"), cache)
     assert missing(Wanted(picture, Span(0, 0, 60, 0, 70), "3"), cache) == []
@@ -154,8 +165,9 @@ def test_masks_are_seen_as_training_reads_them(tmp_path: Path) -> None:
 
 def test_parts_are_numbered_in_the_segment() -> None:
     assert part_boxes(Box(0, 10, 12_000, 25_000)) == {
-        2: Box(0, 10, 12_000, 20_000), 3: Box(0, 10, 20_000, 25_000),
-    }  # fmt: skip
+        2: Box(0, 10, 12_000, 20_000),
+        3: Box(0, 10, 20_000, 25_000),
+    }
 
 
 @pytest.mark.parametrize("name", ["../x_01", "a/b_01", "/etc_01", ".."])
@@ -174,20 +186,32 @@ def test_a_link_out_of_the_labels_is_not_followed(tmp_path: Path) -> None:
 
 @given(
     st.builds(
-        ViewSettings, show=st.sampled_from(["mean", "max", "4"]), flip=st.booleans(),
-        boost=st.integers(10, 100).map(lambda v: v / 10), layer=st.integers(0, 60) | st.none(),
-        opacity=st.integers(0, 100).map(lambda v: v / 100), label=st.booleans(),
+        ViewSettings,
+        show=st.sampled_from(["mean", "max", "4"]),
+        flip=st.booleans(),
+        boost=st.integers(10, 100).map(lambda v: v / 10),
+        layer=st.integers(0, 60) | st.none(),
+        opacity=st.integers(0, 100).map(lambda v: v / 100),
+        label=st.booleans(),
         x=st.integers(0, 400_000).map(float) | st.none(),
     )
-)  # fmt: skip
+)
 def test_an_address_gives_the_settings_back(settings) -> None:
     from urllib.parse import parse_qs
 
     assert from_query(parse_qs(to_query(settings))) == settings
 
 
-@pytest.mark.parametrize("query", [{"boost": ["x"]}, {"flip": [b"maybe"]}, {"opacity": ["2"]},
-                                   {"zoom": ["nan"]}, {"colour": ["<b>"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"boost": ["x"]},
+        {"flip": [b"maybe"]},
+        {"opacity": ["2"]},
+        {"zoom": ["nan"]},
+        {"colour": ["<b>"]},
+    ],
+)
 def test_an_address_with_nonsense_is_refused(query) -> None:
     with pytest.raises(InvalidArgumentError):
         from_query(query)

@@ -46,10 +46,18 @@ def test_the_page_is_served_and_no_other_may_frame_it(viewer) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "/../../etc/passwd", "/static/js/../../../server.py", "/metadata",
-     "/autoload.js", "/static/../__init__.py", "/static/js/%2e%2e/%2e%2e/server.py",
-     "/static/extensions/x", "/ws"],
-)  # fmt: skip
+    [
+        "/etc/passwd",
+        "/../../etc/passwd",
+        "/static/js/../../../server.py",
+        "/metadata",
+        "/autoload.js",
+        "/static/../__init__.py",
+        "/static/js/%2e%2e/%2e%2e/server.py",
+        "/static/extensions/x",
+        "/ws",
+    ],
+)
 def test_other_paths_are_refused(viewer, path) -> None:
     assert ask(viewer, path)[0] in (403, 404)
 
@@ -66,14 +74,20 @@ def test_a_name_that_was_made_to_point_here_is_refused(viewer, host) -> None:
 
 def websocket(viewer: Viewer, origin: str) -> int:
     return ask(
-        viewer, "/ws", Origin=origin, Upgrade="websocket", Connection="Upgrade",
-        Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==", Sec_WebSocket_Version="13",
+        viewer,
+        "/ws",
+        Origin=origin,
+        Upgrade="websocket",
+        Connection="Upgrade",
+        Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==",
+        Sec_WebSocket_Version="13",
         Sec_WebSocket_Protocol="bokeh, x",
-    )[0]  # fmt: skip
+    )[0]
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:{port}",
-                                    "http://127.0.0.1:1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://127.0.0.1:1"]
+)
 def test_pages_of_other_origins_get_no_connection(viewer, origin, monkeypatch) -> None:
     monkeypatch.setenv("BOKEH_ALLOW_WS_ORIGIN", "*")
     assert websocket(viewer, origin.format(port=viewer.port)) == 403

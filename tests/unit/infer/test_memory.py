@@ -14,9 +14,16 @@ from s5engine.errors import BudgetError
 from s5engine.infer.memory import BLOCK_SIZES, InferenceShape, choose, project
 
 WHOLE = InferenceShape(
-    layers=18, windows=3, tile=128, stride=64, reduction=4, window_layers=16, threads=2,
-    height=13_780, width=429_360,
-)  # fmt: skip
+    layers=18,
+    windows=3,
+    tile=128,
+    stride=64,
+    reduction=4,
+    window_layers=16,
+    threads=2,
+    height=13_780,
+    width=429_360,
+)
 MIB = 2**20
 BATCHES = (8, 4, 2, 1)
 

@@ -29,8 +29,12 @@ def unreadable(shape: tuple[int, int, int], chunks: tuple[int, int, int]) -> xr.
     def read(*_: object, **__: object) -> np.ndarray:
         raise AssertionError("a pixel was read")
 
-    data = da.map_blocks(read, chunks=da.core.normalize_chunks(chunks, shape), dtype=np.uint8,
-                         meta=np.empty((0, 0, 0), np.uint8))  # fmt: skip
+    data = da.map_blocks(
+        read,
+        chunks=da.core.normalize_chunks(chunks, shape),
+        dtype=np.uint8,
+        meta=np.empty((0, 0, 0), np.uint8),
+    )
     return label_volume(data, segment="unread", source="nowhere")
 
 

@@ -331,9 +331,10 @@ def test_pictures_of_wide_ink_take_little_memory(tmp_path: Path) -> None:
     tile = dask.array.random.default_rng(1).random((1, 512, 512), chunks=512).astype(np.float32)
     wide = dask.array.concatenate([tile] * 160, axis=2)  # 42 MB as 8 bits
     ink = xr.DataArray(
-        wide, dims=("window", "y", "x"),
+        wide,
+        dims=("window", "y", "x"),
         coords={"window": [3], "y": np.arange(512), "x": np.arange(512 * 160)},
-    )  # fmt: skip
+    )
     tracemalloc.start()
     try:
         (path,) = write_png(ink, tmp_path)

@@ -50,8 +50,15 @@ def scene() -> np.ndarray:
     return pixels
 
 
-def run_of(folder: Path, answer: object = brightness, *, crop: tuple[slice, slice] | None = None,
-           y0: int = 0, x0: int = 0, **asked: object) -> s5.Run:  # fmt: skip
+def run_of(
+    folder: Path,
+    answer: object = brightness,
+    *,
+    crop: tuple[slice, slice] | None = None,
+    y0: int = 0,
+    x0: int = 0,
+    **asked: object,
+) -> s5.Run:
     model, _ = counting_model(answer)  # type: ignore[arg-type]
     volume = volume_of(np.repeat(scene()[None], 18, 0), y0=y0, x0=x0, contrast=[[0, 0], [255, 255]])
     if crop is not None:
@@ -128,12 +135,15 @@ def test_views_that_disagree_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "part").mkdir()
     counts = {}
     for name, spread in (("with", True), ("without", False)):
-        run = run_of(tmp_path / name, one_sided, stride=TILE, taper="uniform", spread=spread,
-                     tta=3)  # fmt: skip
+        run = run_of(tmp_path / name, one_sided, stride=TILE, taper="uniform", spread=spread, tta=3)
         counts[name] = s5.relabel(
-            run, tmp_path / "part", tmp_path / f"{name}-out", ink_above=0.45, blank_below=0.4,
+            run,
+            tmp_path / "part",
+            tmp_path / f"{name}-out",
+            ink_above=0.45,
+            blank_below=0.4,
             progress=False,
-        ).counts  # fmt: skip
+        ).counts
     assert counts["with"]["added"] == 0
     assert counts["without"]["added"] > 1000
 
@@ -209,8 +219,11 @@ def test_former_files_stay_as_numbered_backups(tmp_path: Path, run: s5.Run) -> N
     assert second != first
     again = s5.relabel(run, part, part, drawn="question", progress=False)
     assert {p.name for p in again.backups} == {
-        "label.2.png", "ignore.2.png", "changes.2.png", "relabel.2.json",
-    }  # fmt: skip
+        "label.2.png",
+        "ignore.2.png",
+        "changes.2.png",
+        "relabel.2.json",
+    }
     assert (part / "label.1.png").read_bytes() == first
     assert (part / "label.2.png").read_bytes() == second
     assert again.counts["added"] == again.counts["doubted"] == 0
@@ -257,8 +270,13 @@ def test_a_large_picture_is_reduced_by_averaging(monkeypatch: pytest.MonkeyPatch
         for left in range(0, 90, 41):
             cut = np.s_[top : top + 37, left : left + 41]
             part = label[cut]
-            picture.add(top, left, np.zeros(part.shape, np.float32),
-                        _unchanged(part, np.zeros_like(part)), np.zeros_like(part))  # fmt: skip
+            picture.add(
+                top,
+                left,
+                np.zeros(part.shape, np.float32),
+                _unchanged(part, np.zeros_like(part)),
+                np.zeros_like(part),
+            )
     factor = picture._factor
     assert factor == 3
     sums = np.add.reduceat(np.add.reduceat(label * 255.0, range(0, 101, 3), 0), range(0, 90, 3), 1)
@@ -306,9 +324,10 @@ def test_ink_in_memory_has_no_tiles_and_zero_is_not_predicted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ink = xr.DataArray(
-        np.zeros((1, 40, 50), np.float32), dims=("window", "y", "x"),
+        np.zeros((1, 40, 50), np.float32),
+        dims=("window", "y", "x"),
         coords={"window": [3], "y": np.arange(40), "x": np.arange(50)},
-    )  # fmt: skip
+    )
     ink[:, :, :20] = 0.9
     run = s5.write_run(ink, tmp_path / "run", progress=False)
     (tmp_path / "part").mkdir()
@@ -354,9 +373,19 @@ def test_the_verb_prints_the_paths(tmp_path: Path, run: s5.Run) -> None:
     part = part_of(tmp_path / "part")
     out = tmp_path / "out"
     done = CliRunner().invoke(
-        app, ["relabel", str(run.directory), str(part), "--out", str(out), "--drawn", "question",
-              "--max-spread", "0.1"],
-    )  # fmt: skip
+        app,
+        [
+            "relabel",
+            str(run.directory),
+            str(part),
+            "--out",
+            str(out),
+            "--drawn",
+            "question",
+            "--max-spread",
+            "0.1",
+        ],
+    )
     assert done.exit_code == 0, done.output
     assert [str(out / name) for name in FILES] == done.stdout.split()
     assert json.loads((out / "relabel.json").read_text())["rule"]["max_spread"] == 0.1

@@ -20,10 +20,12 @@ def evidence(
     """Return the evidence of ink (window, y, x)."""
     shape = ink.shape[1:]
     return Evidence(
-        ink.mean(0), ink.min(0), ink.max(0),
+        ink.mean(0),
+        ink.min(0),
+        ink.max(0),
         np.zeros(shape, np.float32) if spread is None else spread,
         np.ones(shape, bool) if predicted is None else predicted,
-    )  # fmt: skip
+    )
 
 
 fractions = st.floats(0, 1, width=32)

@@ -101,17 +101,18 @@ def test_segformer_names_of_transformers_5_are_understood(tmp_path: Path) -> Non
     path = write(tmp_path / "a.ckpt", state_dict={f"model.{k}": v for k, v in state.items()})
     ours = read_checkpoint(path).network().encoder_2d.state_dict()
     pairs = {
-        "segformer.stages.1.blocks.0.attention.k_proj.bias":
-            "segformer.encoder.block.1.0.attention.self.key.bias",
-        "segformer.stages.2.blocks.0.attention.sequence_reduction.layer_norm.weight":
-            "segformer.encoder.block.2.0.attention.self.layer_norm.weight",
-        "segformer.stages.0.blocks.0.attention.sequence_reduction.sequence_reduction.weight":
-            "segformer.encoder.block.0.0.attention.self.sr.weight",
-        "segformer.stages.3.blocks.0.mlp.fc2.weight":
-            "segformer.encoder.block.3.0.mlp.dense2.weight",
-        "segformer.stages.3.layer_norm.bias": "segformer.encoder.layer_norm.3.bias",
-        "decode_head.linear_projections.2.proj.weight": "decode_head.linear_c.2.proj.weight",
-    }  # fmt: skip
+        "stages.1.blocks.0.attention.k_proj.bias": "block.1.0.attention.self.key.bias",
+        "stages.2.blocks.0.attention.sequence_reduction.layer_norm.weight": (
+            "block.2.0.attention.self.layer_norm.weight"
+        ),
+        "stages.0.blocks.0.attention.sequence_reduction.sequence_reduction.weight": (
+            "block.0.0.attention.self.sr.weight"
+        ),
+        "stages.3.blocks.0.mlp.fc2.weight": "block.3.0.mlp.dense2.weight",
+        "stages.3.layer_norm.bias": "layer_norm.3.bias",
+    }
+    pairs = {f"segformer.{new}": f"segformer.encoder.{old}" for new, old in pairs.items()}
+    pairs["decode_head.linear_projections.2.proj.weight"] = "decode_head.linear_c.2.proj.weight"
     assert len(ours) == len(public)
     for new, old in pairs.items():
         assert torch.equal(public[new], ours[old])

@@ -13,11 +13,20 @@ from s5engine.model.fused import rewrite_for_inference
 from s5engine.model.unetr_segformer import UnetrSegformer
 
 SMALL = NetworkConfig(
-    tile=64, unetr_embed_dim=48, unetr_heads=3, unetr_layers=4, unetr_mlp_dim=64,
-    unetr_filters=(16, 8, 8), unetr_stem=(2, 4), unetr_out_channels=4, model_type="b0",
-    segformer_widths=(16, 32, 40, 48), segformer_depths=(1, 1, 1, 1), segformer_heads=(1, 2, 4, 4),
+    tile=64,
+    unetr_embed_dim=48,
+    unetr_heads=3,
+    unetr_layers=4,
+    unetr_mlp_dim=64,
+    unetr_filters=(16, 8, 8),
+    unetr_stem=(2, 4),
+    unetr_out_channels=4,
+    model_type="b0",
+    segformer_widths=(16, 32, 40, 48),
+    segformer_depths=(1, 1, 1, 1),
+    segformer_heads=(1, 2, 4, 4),
     segformer_decoder_dim=48,
-)  # fmt: skip
+)
 
 
 def test_flops_and_weights_are_those_of_the_real_network(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,8 +141,10 @@ def test_parts_are_counted_in_segment_pixels() -> None:
     whole = volume_of(noise((1, 5, 250)), (1, 5, 60))
     pieces = s5.parts(whole, 100)
     assert {n: (int(p.x[0]), p.sizes["x"]) for n, p in pieces.items()} == {
-        1: (0, 100), 2: (100, 100), 3: (200, 50),
-    }  # fmt: skip
+        1: (0, 100),
+        2: (100, 100),
+        3: (200, 50),
+    }
     np.testing.assert_array_equal(xr.concat(pieces.values(), "x").values, whole.values)
     crop = s5.parts(whole.isel(x=slice(130, 220)), 100)
     assert {n: (int(p.x[0]), p.sizes["x"]) for n, p in crop.items()} == {2: (130, 70), 3: (200, 20)}

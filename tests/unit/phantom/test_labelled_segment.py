@@ -25,9 +25,13 @@ def test_volume_and_labels_lie_where_training_looks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(s5.read_mask(folder / "label.png"), phantom.ink())
     np.testing.assert_array_equal(s5.read_mask(folder / "mask.png"), phantom.papyrus())
     tiles = s5.build_tileset(
-        [s5.parts(s5.contrast(volume))[1]], tmp_path / "labels", tmp_path / "t.zarr",
-        tile=32, stride=16, progress=False,
-    )  # fmt: skip
+        [s5.parts(s5.contrast(volume))[1]],
+        tmp_path / "labels",
+        tmp_path / "t.zarr",
+        tile=32,
+        stride=16,
+        progress=False,
+    )
     assert tiles.ink_percent.max() > 5
     with pytest.raises(InvalidArgumentError, match="px"):
         write_labelled(phantom, tmp_path / "x", label=np.zeros((3, 4), bool))

@@ -66,9 +66,12 @@ def test_letters_fill_their_box_and_stay_inside_their_margin(letter):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    y=st.integers(0, 390), x=st.integers(0, 990), h=st.integers(1, 200), w=st.integers(1, 400),
+    y=st.integers(0, 390),
+    x=st.integers(0, 990),
+    h=st.integers(1, 200),
+    w=st.integers(1, 400),
     mirrored=st.booleans(),
-)  # fmt: skip
+)
 def test_any_region_is_cut_from_the_same_text(y, x, h, w, mirrored):
     written = title("ΠΕΡΙ ΚΑΚΙΩΝ", mirrored=mirrored)
     whole = written.draw(Box(0, 400, 0, 1000))

@@ -40,13 +40,34 @@ def test_index_pages_are_read(listing, start):
 
 def test_links_of_every_form_are_understood():
     page = "https://host.org/a%20b/layers/"
-    links = ["?C=N;O=D", "../", "/a%20b/", "00.tif", "./01.tif", "/a%20b/layers/02.tif",
-             "https://host.org/a%20b/layers/03.tif", "http://host.org/a%20b/layers/04.tif",
-             "https://other.org/a%20b/layers/05.tif", "sub/06.tif", "%30%37.tif", "08.tif#top",
-             "09.tif?C=M", "00.tif", "mailto:x@y", "sub/"]  # fmt: skip
+    links = [
+        "?C=N;O=D",
+        "../",
+        "/a%20b/",
+        "00.tif",
+        "./01.tif",
+        "/a%20b/layers/02.tif",
+        "https://host.org/a%20b/layers/03.tif",
+        "http://host.org/a%20b/layers/04.tif",
+        "https://other.org/a%20b/layers/05.tif",
+        "sub/06.tif",
+        "%30%37.tif",
+        "08.tif#top",
+        "09.tif?C=M",
+        "00.tif",
+        "mailto:x@y",
+        "sub/",
+    ]
     assert list(children(page, links)) == [
-        "00.tif", "01.tif", "02.tif", "03.tif", "04.tif", "07.tif", "08.tif", "sub/",
-    ]  # fmt: skip
+        "00.tif",
+        "01.tif",
+        "02.tif",
+        "03.tif",
+        "04.tif",
+        "07.tif",
+        "08.tif",
+        "sub/",
+    ]
 
 
 def test_local_folders_padded_or_not_and_every_suffix(tmp_path):

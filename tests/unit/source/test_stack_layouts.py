@@ -70,14 +70,24 @@ COMPRESSIONS = ["none", "lzw", "packbits", "deflate", "zstd"]
 def test_every_codec_type_order_and_shape_reads_back(
     tmp_path, compression, dtype, byteorder, shape
 ):
-    kinds = {"row": {"rows": 1}, "rows-7": {"rows": 7}, "tiles": {"tile": (32, 48)},
-             "wide": {"tile": (16, None)}}  # fmt: skip
+    kinds = {
+        "row": {"rows": 1},
+        "rows-7": {"rows": 7},
+        "tiles": {"tile": (32, 48)},
+        "wide": {"tile": (16, None)},
+    }
     predictors = (1, 2) if compression in ("lzw", "deflate", "zstd") else (None,)
     volume = make_volume((2, 75, 131), dtype, np.iinfo(dtype).max)
     for predictor in predictors:
         for big, ifd in ((False, "end"), (True, "start")):
-            layout = Layout(compression=compression, byteorder=byteorder, predictor=predictor,
-                            bigtiff=big, ifd=ifd, **kinds[shape])  # fmt: skip
+            layout = Layout(
+                compression=compression,
+                byteorder=byteorder,
+                predictor=predictor,
+                bigtiff=big,
+                ifd=ifd,
+                **kinds[shape],
+            )
             folder = write_folder(
                 tmp_path / f"{predictor}{big}", volume, lambda a, k=layout: encode_layer(a, k)
             )
@@ -158,10 +168,15 @@ def test_a_large_strip_is_read_no_further_than_wanted(tmp_path, monkeypatch):
 
 
 LAYOUTS_FOR_BANDS = [
-    Layout(rows=1), Layout(rows=9), Layout(rows=9, compression="none"),
-    Layout(rows=None, compression="none"), Layout(tile=(16, 32)), Layout(tile=(16, None)),
-    Layout(tile=(16, 32), compression="none"), Layout(rows=40, compression="deflate"),
-]  # fmt: skip
+    Layout(rows=1),
+    Layout(rows=9),
+    Layout(rows=9, compression="none"),
+    Layout(rows=None, compression="none"),
+    Layout(tile=(16, 32)),
+    Layout(tile=(16, None)),
+    Layout(tile=(16, 32), compression="none"),
+    Layout(rows=40, compression="deflate"),
+]
 
 
 @pytest.fixture(scope="module")

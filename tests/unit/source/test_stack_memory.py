@@ -18,10 +18,14 @@ QUICK = RetryPolicy(attempts=2, delay=0.001, timeout=10)
 HEIGHT, WIDTH, DEPTH = 1024, 4000, 3
 
 CASES = {
-    "rows": Layout(rows=1), "strips": Layout(rows=200), "tiles": Layout(tile=(128, 128)),
-    "wide": Layout(tile=(16, None)), "one-strip": Layout(rows=None, compression="none"),
-    "zstd": Layout(rows=64, compression="zstd"), "deflate": Layout(rows=64, compression="deflate"),
-}  # fmt: skip
+    "rows": Layout(rows=1),
+    "strips": Layout(rows=200),
+    "tiles": Layout(tile=(128, 128)),
+    "wide": Layout(tile=(16, None)),
+    "one-strip": Layout(rows=None, compression="none"),
+    "zstd": Layout(rows=64, compression="zstd"),
+    "deflate": Layout(rows=64, compression="deflate"),
+}
 
 
 @pytest.fixture(scope="module")

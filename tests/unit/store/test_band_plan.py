@@ -24,11 +24,14 @@ def test_a_small_volume_gets_full_shards_and_reads_ahead() -> None:
 def test_a_whole_segment_takes_no_more_than_an_eighth_of_its_width(budget: float) -> None:
     plans = [
         choose_bands(
-            (21, 13_780, width), 1, budget=int(budget * GIB), base=250 * MIB,
+            (21, 13_780, width),
+            1,
+            budget=int(budget * GIB),
+            base=250 * MIB,
             source_bytes=lambda rows: GIB // 8,
         )
         for width in (36_172, 289_376)
-    ]  # fmt: skip
+    ]
     for plan, rows in zip(plans, (512, 64), strict=True):
         assert (plan.band_height, plan.rows, plan.ahead) == (1024, rows, 1)
         assert plan.bands[-1] == (13_312, 13_780)

@@ -137,8 +137,14 @@ def test_a_store_is_that_of_threads(
 ) -> None:
     box = (10, 690, 30, 490)
     for place, step in (("threads", in_threads), ("workers", lambda f, *a, **k: f(*a, **k))):
-        step(ingest.ingest, source, tmp_path / f"{place}.zarr", box=box, zarr_format=zarr_format,
-             pyramid=False)  # fmt: skip
+        step(
+            ingest.ingest,
+            source,
+            tmp_path / f"{place}.zarr",
+            box=box,
+            zarr_format=zarr_format,
+            pyramid=False,
+        )
     assert files_of(tmp_path / "workers.zarr") == files_of(tmp_path / "threads.zarr")
     assert "ingest-band" in tasks_done(client)
 
@@ -180,9 +186,10 @@ def test_bands_that_are_collected_on_disk_do_not_meet(
     in_threads(ingest.ingest, source, tmp_path / "threads.zarr", pyramid=False)
     first = band_plan._first_fitting
     monkeypatch.setattr(  # as if memory held 32 rows at a time
-        band_plan, "_first_fitting",
+        band_plan,
+        "_first_fitting",
         lambda plans, *words: first((p for p in plans if p.rows == 32), *words),
-    )  # fmt: skip
+    )
     s5.ingest(source, tmp_path / "workers.zarr", pyramid=False, progress=False)
     assert files_of(tmp_path / "workers.zarr") == files_of(tmp_path / "threads.zarr")
 
@@ -305,9 +312,11 @@ def test_layers_in_one_compressed_strip_are_read_by_this_process(
     (tmp_path / "seg" / "layers").mkdir(parents=True)
     for number, layer in enumerate(data):
         tifffile.imwrite(
-            tmp_path / "seg" / "layers" / f"{number:02d}.tif", layer, compression="lzw",
+            tmp_path / "seg" / "layers" / f"{number:02d}.tif",
+            layer,
+            compression="lzw",
             rowsperstrip=700,
-        )  # fmt: skip
+        )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(band_tasks, "BAND_HEIGHTS", (128,))
         split.split(tmp_path / "seg", tmp_path / "out", width=150, progress=False)
@@ -327,8 +336,9 @@ def test_workers_that_only_wait_count_as_well(client: Client, source: Path) -> N
     six = 6 * 2**30
     waiting = six - budget_here(six)
     assert 2 * 100 * 2**20 < waiting < 2 * 2**30  # two processes with dask and numpy
-    with LayerServer({f"seg/layers/{p.name}": p.read_bytes() for p in (source / "layers").iterdir()}
-                     ) as server:  # fmt: skip
+    with LayerServer(
+        {f"seg/layers/{p.name}": p.read_bytes() for p in (source / "layers").iterdir()}
+    ) as server:
         told = s5.plan_ingest(server.url("seg/layers/"), budget="6 GiB")
     assert told.workers == 0
     assert told.waiting_bytes > 2 * 100 * 2**20
@@ -373,7 +383,7 @@ def test_few_tasks_are_in_flight_however_many_bands_there_are(tmp_path: Path) ->
         ) as cluster,
         Client(cluster) as client,
         pytest.MonkeyPatch.context() as patch,
-    ):  # fmt: skip
+    ):
         patch.setattr(band_tasks, "_place", lambda _: nullcontext())  # one process stands for two
         workers = Workers(client, count=2, threads=1, base=0, budget=0)
         done = workers.run("wait-band", tasks(), begin_attempt(tmp_path / "journal"))
@@ -400,6 +410,14 @@ def test_rows_are_told_in_order() -> None:
     for band in in_order(bands, done()):
         seen.append(f"told {band[0]}")
     assert seen == [
-        "done 2", "done 0", "told 0", "done 1", "told 1", "told 2", "done 4", "done 3", "told 3",
+        "done 2",
+        "done 0",
+        "told 0",
+        "done 1",
+        "told 1",
+        "told 2",
+        "done 4",
+        "done 3",
+        "told 3",
         "told 4",
-    ]  # fmt: skip
+    ]

@@ -22,8 +22,11 @@ def plain(pixels: np.ndarray) -> np.ndarray:
 
 @given(
     st.sampled_from(["uint8", "uint16", "float32", "float16"]),
-    st.integers(1, 2), st.integers(1, 19), st.integers(1, 40), st.integers(0, 99),
-)  # fmt: skip
+    st.integers(1, 2),
+    st.integers(1, 19),
+    st.integers(1, 40),
+    st.integers(0, 99),
+)
 def test_it_is_the_mean_of_what_there_is(
     dtype: str, layers: int, height: int, width: int, seed: int
 ) -> None:

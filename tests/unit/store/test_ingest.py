@@ -46,9 +46,7 @@ def test_the_store_holds_the_sources_pixels(tmp_path: Path, zarr_format: int, dt
     assert {layer: file["size"] for layer, file in fingerprint.items()} == {
         str(n): (tmp_path / "seg" / "layers" / f"{n:02d}.tif").stat().st_size for n in (4, 5, 6)
     }
-    assert volume.attrs == {
-        "segment": "seg", "source": str(tmp_path / "seg" / "layers")
-    }  # fmt: skip
+    assert volume.attrs == {"segment": "seg", "source": str(tmp_path / "seg" / "layers")}
 
 
 def test_a_crop_of_some_layers_knows_where_it_lies(source: Path, tmp_path: Path) -> None:
@@ -79,8 +77,12 @@ def test_the_layout_of_version_2(source: Path, tmp_path: Path) -> None:
     assert metadata["dimension_separator"] == "/"
     assert metadata["fill_value"] == 0
     assert metadata["compressor"] == {
-        "id": "blosc", "cname": "zstd", "clevel": 1, "shuffle": 0, "blocksize": 0,
-    }  # fmt: skip
+        "id": "blosc",
+        "cname": "zstd",
+        "clevel": 1,
+        "shuffle": 0,
+        "blocksize": 0,
+    }
     assert (tmp_path / "a" / "0" / "0" / "2" / "3").exists()
     assert not (tmp_path / "a" / "0" / "0" / "0" / "0").exists()  # empty chunks are not written
 

@@ -46,9 +46,13 @@ def ink_store(folder: Path, *, dtype: str = "float32", chunk: int = 1024) -> Pat
         )
         axis[:] = values
     ink = group.create_array(
-        "ink", shape=shape, dtype=dtype, chunks=(1, chunk, chunk),
-        dimension_names=["window", "y", "x"], attributes={"segment": "seg"},
-    )  # fmt: skip
+        "ink",
+        shape=shape,
+        dtype=dtype,
+        chunks=(1, chunk, chunk),
+        dimension_names=["window", "y", "x"],
+        attributes={"segment": "seg"},
+    )
     ink[:] = np.random.default_rng(0).random(shape).astype(dtype)
     return store
 

@@ -23,9 +23,14 @@ def sharded(folder: Path, data: np.ndarray, *, deep: bool, ours: bool) -> zarr.A
     layers = len(data)
     chunk = (layers, 128, 128) if deep else (1, 256, 256)
     array = zarr.create_array(
-        folder / "0", shape=data.shape, dtype=data.dtype, chunks=chunk,
-        shards=(layers, 256, 1024), compressors=BloscCodec(cname="zstd", clevel=1), fill_value=0,
-    )  # fmt: skip
+        folder / "0",
+        shape=data.shape,
+        dtype=data.dtype,
+        chunks=chunk,
+        shards=(layers, 256, 1024),
+        compressors=BloscCodec(cname="zstd", clevel=1),
+        fill_value=0,
+    )
     if not ours:
         array[...] = data
         return array
@@ -111,9 +116,13 @@ def test_what_is_stored_in_another_way_is_left_to_zarr(
     tmp_path: Path, other: dict[str, Any]
 ) -> None:
     given: dict[str, Any] = {
-        "shape": (2, 32, 32), "dtype": "uint16", "chunks": (2, 16, 16), "shards": (2, 32, 32),
-        "compressors": BloscCodec(cname="zstd", clevel=1), "fill_value": 0,
-    }  # fmt: skip
+        "shape": (2, 32, 32),
+        "dtype": "uint16",
+        "chunks": (2, 16, 16),
+        "shards": (2, 32, 32),
+        "compressors": BloscCodec(cname="zstd", clevel=1),
+        "fill_value": 0,
+    }
     ours = zarr.create_array(tmp_path / "ours", **given)
     assert ShardFiles.of(ours) is not None
     if index_location := other.pop("index_location", None):
@@ -135,17 +144,28 @@ def test_what_is_stored_in_another_way_is_left_to_zarr(
 @pytest.mark.parametrize(
     "place",
     [
-        np.s_[:, 3:40, 5:60], np.s_[:, ::3, 2:70:5], np.s_[::-1, 40:3:-4, ::-1], np.s_[1, 7, 9:50],
+        np.s_[:, 3:40, 5:60],
+        np.s_[:, ::3, 2:70:5],
+        np.s_[::-1, 40:3:-4, ::-1],
+        np.s_[1, 7, 9:50],
         np.s_[:, [5, 2, 60], :],
-        np.s_[1:2, -3, ::2], np.s_[1, 2, 3], np.s_[:, 9:9, :], np.s_[[2, 0], 5:9, 8:70],
+        np.s_[1:2, -3, ::2],
+        np.s_[1, 2, 3],
+        np.s_[:, 9:9, :],
+        np.s_[[2, 0], 5:9, 8:70],
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_any_slice_is_numpys(tmp_path: Path, place: Any) -> None:
     array = zarr.create_array(
-        tmp_path / "a", shape=(3, 70, 90), dtype="uint8", chunks=(3, 16, 16), shards=(3, 32, 32),
-        compressors=BloscCodec(cname="zstd", clevel=1), fill_value=0,
-    )  # fmt: skip
+        tmp_path / "a",
+        shape=(3, 70, 90),
+        dtype="uint8",
+        chunks=(3, 16, 16),
+        shards=(3, 32, 32),
+        compressors=BloscCodec(cname="zstd", clevel=1),
+        fill_value=0,
+    )
     array[...] = data = pixels(3, 70, 90, dtype="uint8")
     read = ShardFiles.of(array)
     assert read is not None

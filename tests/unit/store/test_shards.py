@@ -35,9 +35,16 @@ def written_both_ways(
     """
     layers, height, width = data.shape
     record = VolumeRecord(
-        "s", "u", {}, tuple(range(layers)), (0, height, 0, width), data.dtype.name,
-        zarr_format, band, complete=True,
-    )  # fmt: skip
+        "s",
+        "u",
+        {},
+        tuple(range(layers)),
+        (0, height, 0, width),
+        data.dtype.name,
+        zarr_format,
+        band,
+        complete=True,
+    )
     ours, theirs = folder / "ours", folder / "theirs"
     for path in (ours, theirs):
         create_store(path, record)
@@ -110,9 +117,15 @@ def test_an_empty_shard_is_no_file() -> None:
 
 @pytest.mark.parametrize(
     ("y0", "rows", "width", "layers"),
-    [(64, 64, 400, 2), (0, 100, 400, 2), (0, 256, 400, 2), (0, 128, 128, 2), (256, 40, 400, 2),
-     (0, 128, 400, 1)],
-)  # fmt: skip
+    [
+        (64, 64, 400, 2),
+        (0, 100, 400, 2),
+        (0, 256, 400, 2),
+        (0, 128, 128, 2),
+        (256, 40, 400, 2),
+        (0, 128, 400, 1),
+    ],
+)
 def test_a_band_that_is_not_whole_shards_is_refused(
     tmp_path: Path, y0: int, rows: int, width: int, layers: int
 ) -> None:

@@ -17,9 +17,15 @@ from s5engine.training.tileset import Example
 
 TILE = 64
 LIBRARY = (
-    "shift_scale_rotate", "perspective", "grid_distortion", "crop", "blur", "noise", "gamma",
+    "shift_scale_rotate",
+    "perspective",
+    "grid_distortion",
+    "crop",
+    "blur",
+    "noise",
+    "gamma",
     "brightness_contrast",
-)  # fmt: skip
+)
 MOVING, COLOURING = LIBRARY[:4], LIBRARY[4:]
 
 
@@ -107,8 +113,9 @@ def test_flips_and_turns_lose_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
     tile = Example(
         rng.integers(0, 256, (5, TILE, TILE), np.uint8)[::-1],  # a view, as slices of a store are
-        rng.random((16, 16)) < 0.4, rng.random((16, 16)) < 0.7,
-    )  # fmt: skip
+        rng.random((16, 16)) < 0.4,
+        rng.random((16, 16)) < 0.7,
+    )
     done = Augmentation(AugmentSettings.flips_only(), TILE)(tile, seed)
     symmetries = [
         [np.rot90(a[..., ::-1] if flip else a, turns, (-2, -1)) for a in tile]
@@ -119,8 +126,13 @@ def test_flips_and_turns_lose_nothing(seed: int) -> None:
 
 
 def test_wrong_settings_and_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for wrong in ({"blur": 1.5}, {"rotate": -3}, {"blur_size": 4}, {"noise": "much"},
-                  {"crop_area": 0}):  # fmt: skip
+    for wrong in (
+        {"blur": 1.5},
+        {"rotate": -3},
+        {"blur_size": 4},
+        {"noise": "much"},
+        {"crop_area": 0},
+    ):
         with pytest.raises(InvalidArgumentError, match=next(iter(wrong))):
             AugmentSettings(**wrong)
     monkeypatch.setitem(sys.modules, "albumentations", None)

@@ -30,11 +30,20 @@ from s5engine.training.sampling import balance, split_tiles
 from support import volume_of
 
 NETWORK = NetworkConfig(
-    tile=32, unetr_embed_dim=8, unetr_heads=2, unetr_layers=4, unetr_mlp_dim=16,
-    unetr_filters=(8, 8, 4), unetr_stem=(2, 4), unetr_out_channels=4, model_type="b0",
-    segformer_widths=(4, 8, 8, 8), segformer_depths=(1, 1, 1, 1), segformer_heads=(1, 1, 1, 1),
+    tile=32,
+    unetr_embed_dim=8,
+    unetr_heads=2,
+    unetr_layers=4,
+    unetr_mlp_dim=16,
+    unetr_filters=(8, 8, 4),
+    unetr_stem=(2, 4),
+    unetr_out_channels=4,
+    model_type="b0",
+    segformer_widths=(4, 8, 8, 8),
+    segformer_depths=(1, 1, 1, 1),
+    segformer_heads=(1, 1, 1, 1),
     segformer_decoder_dim=8,
-)  # fmt: skip
+)
 PLAIN = s5.AugmentSettings.flips_only()
 
 
@@ -54,18 +63,32 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> s5.Tileset:
     s5.write_picture(label.astype(float), labels / "label.png")
     s5.write_picture(np.ones(label.shape), labels / "mask.png")
     return s5.build_tileset(
-        [part], folder / "labels", folder / "t.zarr", tile=32, stride=16, packed=True,
+        [part],
+        folder / "labels",
+        folder / "t.zarr",
+        tile=32,
+        stride=16,
+        packed=True,
         progress=False,
-    )  # fmt: skip
+    )
 
 
 def fit(tiles: s5.Tileset, folder: Path, **options: Any) -> Path:
     """Train a tiny network for a few steps."""
     chosen: dict[str, Any] = {
-        "epochs": 3, "batch": 8, "windows": (0, 1), "lr": 3e-3, "seed": 1, "augment": PLAIN,
-        "loggers": ("csv",), "network": NETWORK, "progress": False, "device": "cpu",
-        "validation": 0.2, "blank_ratio": 0.3,
-    } | options  # fmt: skip
+        "epochs": 3,
+        "batch": 8,
+        "windows": (0, 1),
+        "lr": 3e-3,
+        "seed": 1,
+        "augment": PLAIN,
+        "loggers": ("csv",),
+        "network": NETWORK,
+        "progress": False,
+        "device": "cpu",
+        "validation": 0.2,
+        "blank_ratio": 0.3,
+    } | options
     return s5.train(tiles, folder, **chosen)
 
 
@@ -141,8 +164,14 @@ def test_a_last_checkpoint_that_cannot_be_read_is_named(
     data = last.read_bytes()
     flipped = bytearray(data)
     flipped[len(data) // 2] ^= 1
-    last.write_bytes({"empty": b"", "cut": data[: len(data) // 2], "flipped": bytes(flipped),
-                      "page": b"<html>"}.get(damage, b""))  # fmt: skip
+    last.write_bytes(
+        {
+            "empty": b"",
+            "cut": data[: len(data) // 2],
+            "flipped": bytes(flipped),
+            "page": b"<html>",
+        }.get(damage, b"")
+    )
     if damage == "missing":
         last.unlink()
     with pytest.raises(CheckpointError, match=r"last\.ckpt"):
@@ -224,9 +253,7 @@ def test_it_learns(tiles: s5.Tileset, tmp_path: Path) -> None:
 def test_a_loss_that_diverges_ends_with_the_step(
     tiles: s5.Tileset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        InkModule, "_loss", lambda self, prob, batch: prob.sum() * float("nan")
-    )  # fmt: skip
+    monkeypatch.setattr(InkModule, "_loss", lambda self, prob, batch: prob.sum() * float("nan"))
     with pytest.raises(TrainingError, match="epoch 0, step 0"):
         fit(tiles, tmp_path)
 
@@ -285,9 +312,11 @@ def test_settings_from_toml(tmp_path: Path) -> None:
     assert read.network is not None
     assert read.network.tile == 64
     for text, words in [
-        ("epoch = 2", "epoch"), ("[augment]\nwarp = 1", "warp"), ("epochs = 'x'", "epochs"),
+        ("epoch = 2", "epoch"),
+        ("[augment]\nwarp = 1", "warp"),
+        ("epochs = 'x'", "epochs"),
         ("epochs = ", "TOML"),
-    ]:  # fmt: skip
+    ]:
         path.write_text(text)
         with pytest.raises(InvalidArgumentError, match=words):
             s5.read_train_settings(path)
@@ -317,8 +346,10 @@ def test_figures_count_kept_pixels_only() -> None:
     flat = [t.numpy().reshape(-1, 8) for t in (torch.sigmoid(answers), label, keep)]
     plain = s5.score_ink(*flat)
     wanted = {
-        "val_iou": plain.iou, "val_precision": plain.precision, "val_recall": plain.recall,
+        "val_iou": plain.iou,
+        "val_precision": plain.precision,
+        "val_recall": plain.recall,
         "val_f1": plain.f1,
-    }  # fmt: skip
+    }
     assert found == pytest.approx(wanted)
     assert plain != s5.score_ink(*flat[:2])  # what is ignored would have counted

@@ -17,8 +17,12 @@ def needed_blocks(segment, tileset):
     for i in range(len(tileset)):
         box = tileset.box(i)
         under[box.y0 : box.y1, box.x0 : box.x1] = True
-    return {(y, x) for y in range(0, 210, 70) for x in range(0, 500, 60)
-            if under[y : y + 70, x : x + 60].any()}, under  # fmt: skip
+    return {
+        (y, x)
+        for y in range(0, 210, 70)
+        for x in range(0, 500, 60)
+        if under[y : y + 70, x : x + 60].any()
+    }, under
 
 
 def test_an_index_reads_no_pixels(segment):

@@ -83,8 +83,10 @@ def test_wrong_input_is_said() -> None:
     full = tileset([40] * 6, parts=2)
     chosen = balance(full)
     for options, words in [
-        ({"parts": ["x"]}, "no parts"), ({"parts": ["s_01", "s_02"]}, "0 are left for training"),
-        ({"fraction": 0.0}, "share"), ({"fraction": 0.99}, "0 are left for training"),
-    ]:  # fmt: skip
+        ({"parts": ["x"]}, "no parts"),
+        ({"parts": ["s_01", "s_02"]}, "0 are left for training"),
+        ({"fraction": 0.0}, "share"),
+        ({"fraction": 0.99}, "0 are left for training"),
+    ]:
         with pytest.raises(InvalidArgumentError, match=words):
             split_tiles(full, chosen, **options)

@@ -43,8 +43,9 @@ def plain_tiles(label, ignore, papyrus, rules):
         for x in range(0, label.shape[1] - size + 1, rules.stride):
             cut = (slice(y, y + size), slice(x, x + size))
             small = {"order": 0, "preserve_range": True, "anti_aliasing": False}
-            ink, kept = (resize(m[cut].astype(np.uint8), (side, side), **small).sum()
-                         for m in (label, keep))  # fmt: skip
+            ink, kept = (
+                resize(m[cut].astype(np.uint8), (side, side), **small).sum() for m in (label, keep)
+            )
             ink_percent, kept_percent = (int(100 * n // side**2) for n in (ink, kept))
             if papyrus[cut].all() and kept_percent >= rules.min_keep:
                 found.append((y, x, ink_percent, 100 - kept_percent))

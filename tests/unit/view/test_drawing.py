@@ -145,8 +145,11 @@ def test_former_files_stay_as_numbered_backups(tmp_path: Path) -> None:
         write_drawing(folder, "label", [Stroke([(1010 + 50 * number, 100)], 3)], BOX)
     write_drawing(folder, "ignore", [SQUARE], BOX)
     assert sorted(p.name for p in folder.iterdir()) == [
-        "ignore.png", "label.1.png", "label.2.png", "label.png",
-    ]  # fmt: skip
+        "ignore.png",
+        "label.1.png",
+        "label.2.png",
+        "label.png",
+    ]
     counts = [s5.read_mask(folder / f"label{n}.png").sum() for n in (".1", ".2", "")]
     assert counts == [counts[0], 2 * counts[0], 3 * counts[0]]
 

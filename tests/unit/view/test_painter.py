@@ -38,10 +38,11 @@ class Page:
         self._changed = threading.Condition()
         self.cache = TileCache()
         self.painter = Painter(
-            self.cache, lambda place, wanted, pixels: self._note(self.sent, wanted.span.x0 // SIDE),
+            self.cache,
+            lambda place, wanted, pixels: self._note(self.sent, wanted.span.x0 // SIDE),
             finished=lambda number, sharp: self._note(self.finished, number),
             mark=lambda mark: self._note(self.marks, mark),
-        )  # fmt: skip
+        )
 
     def _note(self, where: list[int], what: int) -> None:
         with self._changed:

@@ -39,9 +39,13 @@ def empty(reductions: list[int], layers: int = LAYERS) -> SurfacePicture:
 
 
 @given(
-    y=st.integers(0, 3000), x=st.integers(0, 3500), height=st.integers(1, 1000),
-    width=st.integers(1, 1500), kept=st.sets(st.integers(0, 40)), data=st.data(),
-)  # fmt: skip
+    y=st.integers(0, 3000),
+    x=st.integers(0, 3500),
+    height=st.integers(1, 1000),
+    width=st.integers(1, 1500),
+    kept=st.sets(st.integers(0, 40)),
+    data=st.data(),
+)
 def test_the_rough_step_holds_all_that_was_never_read(y, x, height, width, kept, data) -> None:
     picture = PICTURES[data.draw(st.sampled_from(sorted(PICTURES)))]
     wanted = Wanted(picture, Span(0, y, y + height, x, x + width), "0")
@@ -79,9 +83,16 @@ PICTURES = {
 
 @pytest.mark.parametrize(
     ("reductions", "layers", "reduction"),
-    [([1, 2, 4], 21, 4), ([1, 2, 4], 9, 4), ([1, 2, 4, 8], 21, 4), ([1, 2], 21, 2), ([1, 8], 21, 0),
-     ([1], 21, 0), ([1, 2], 2, 0)],
-)  # fmt: skip
+    [
+        ([1, 2, 4], 21, 4),
+        ([1, 2, 4], 9, 4),
+        ([1, 2, 4, 8], 21, 4),
+        ([1, 2], 21, 2),
+        ([1, 8], 21, 0),
+        ([1], 21, 0),
+        ([1, 2], 2, 0),
+    ],
+)
 def test_the_level_is_light_or_the_coarsest_allowed(reductions, layers, reduction) -> None:
     picture = empty(reductions, layers)
     step = rough_step(Wanted(picture, Span(0, 512, 1536, 512, 2048), "0"), TileCache())
@@ -106,8 +117,13 @@ def noise(name: str = "n") -> SurfacePicture:
     return SurfacePicture(name, [level(values, 1, 2), level(half, 2, 2)])
 
 
-@given(y=st.integers(0, 500), x=st.integers(0, 700), height=st.integers(1, 200),
-       width=st.integers(1, 200), part=st.booleans())  # fmt: skip
+@given(
+    y=st.integers(0, 500),
+    x=st.integers(0, 700),
+    height=st.integers(1, 200),
+    width=st.integers(1, 200),
+    part=st.booleans(),
+)
 def test_coarse_pixels_lie_where_their_place_is(y, x, height, width, part) -> None:
     wanted = Wanted(NOISE, Span(0, y, y + height, x, x + width), "1")
     cache = TileCache()
@@ -183,8 +199,11 @@ def test_the_screen_is_rough_then_sharp(told) -> None:
     heard = wait_for(7, True)
     # Where that takes long, what there is so far is shown, filled with the coarser level.
     assert [w for w in heard if w != ("a", 0, 20)] == [
-        ("a", 1, 20), (7, False), ("a", 0, 10), (7, True),
-    ]  # fmt: skip
+        ("a", 1, 20),
+        (7, False),
+        ("a", 0, 10),
+        (7, True),
+    ]
     # Now that it is there, it is not shown roughly again.
     painter.ask({"a": [screen]}, 8)
     assert wait_for(8, True)[-1] == (8, True)

@@ -26,9 +26,10 @@ def test_pieces_make_the_composite(
     values = np.random.default_rng(0).random((2, 70, 110), np.float32)
     values[1, 30, 40] = peak  # one window above 1, in one piece alone
     ink = xr.DataArray(
-        da.from_array(values, chunks=(1, 50, 50)), dims=("window", "y", "x"),
+        da.from_array(values, chunks=(1, 50, 50)),
+        dims=("window", "y", "x"),
         coords={"window": [3, 4], "y": np.arange(70) + 7, "x": np.arange(110) + 5},
-    )  # fmt: skip
+    )
     exhibit = show_ink(ink, None, tmp_path)
     settings = ViewSettings(show=show, boost=1.7, colour="gray", flip=True)
     path = save.save_view(exhibit, exhibit.panels[0], settings, exhibit.box)
