@@ -127,7 +127,7 @@ def share_arena() -> None:
         ctypes.CDLL("libc.so.6").mallopt(_ARENA_MAX, 1)
 
 
-def give_back() -> None:
+def trim_malloc() -> None:
     """Give the system back what the C library keeps of freed memory, where that can be asked."""
     with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)

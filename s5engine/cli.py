@@ -196,9 +196,9 @@ def info(
     for name, value in run_lines(volume) if is_run else volume_lines(volume):
         typer.echo(f"{name:<10}{value}")
     if out is not None:
-        from s5engine.view.glance import write_glance
+        from s5engine.view.contact_sheet import write_contact_sheet
 
-        for path in write_glance(volume, out):
+        for path in write_contact_sheet(volume, out):
             typer.echo(path)
 
 

@@ -19,7 +19,7 @@ from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import say
 from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
 from s5engine.infer.pinning import needed_resources, optimize_pinned
-from s5engine.model.owner import run_on
+from s5engine.model.device_thread import run_on
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -17,8 +17,8 @@ from tornado.websocket import websocket_connect
 
 import s5engine as s5
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import Exhibit, open_exhibit
 from s5engine.view.pictures import SurfacePicture
+from s5engine.view.scene import Scene, open_scene
 from s5engine.view.serve import Viewer
 from support import noise, volume_of
 
@@ -28,21 +28,21 @@ OPENED = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Des
 CROSS_SITE = OPENED | {"Sec-Fetch-Site": "cross-site"}
 
 
-def small_exhibit(folder: Path, *, segment: str = "test", run: str = "run") -> Exhibit:
+def small_exhibit(folder: Path, *, segment: str = "test", run: str = "run") -> Scene:
     """Return a view of a run with label files, over a volume of 20 layers."""
     volume = volume_of(noise((20, 60, 90)))
     ink = volume.isel(layer=slice(0, 2)).rename(layer="window").astype(np.float32) / 255
     ink.attrs = {"segment": segment, "source": "memory"}
     s5.write_run(ink, folder / run, formats=("zarr",), progress=False)
     (folder / "labels").mkdir(exist_ok=True)
-    exhibit = open_exhibit([folder / run], labels=folder / "labels", saves=folder / "saves")
-    exhibit.panels[0].surface = SurfacePicture("volume", [volume])
-    return exhibit
+    scene = open_scene([folder / run], labels=folder / "labels", saves=folder / "saves")
+    scene.panels[0].surface = SurfacePicture("volume", [volume])
+    return scene
 
 
-def served(exhibit: Exhibit) -> Viewer:
+def served(scene: Scene) -> Viewer:
     """Return a viewer that serves it."""
-    return Viewer(page_of(exhibit)).start()
+    return Viewer(page_of(scene)).start()
 
 
 def ask(

@@ -9,7 +9,7 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.foreign import restored
-from s5engine.infer.stored import MEANS, plain_value
+from s5engine.infer.stored import EXECUTION_ATTRS, plain_value
 from s5engine.infer.surgery import verbs_after_blend
 from s5engine.store.identity import pixels_identity
 
@@ -50,7 +50,7 @@ def settings_of(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[s
         "formats": list(formats),
         "dtype": dtype,
     }
-    kept = {k: plain_value(v) for k, v in restored(ink.attrs).items() if k not in MEANS}
+    kept = {k: plain_value(v) for k, v in restored(ink.attrs).items() if k not in EXECUTION_ATTRS}
     # Its name says all that makes it: the volume, the network, what was done to either.
     return kept | written | {"ink": pixels_identity(ink)} | _reworked(ink)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: What each step of a run writes, for the names of its tasks.
 WRITTEN = {"predict": "tiles", "blend": "ink"}
 #: Attributes of lazy arrays that say with what means they are computed; a result is the same.
-MEANS = ("budget", "threads")
+EXECUTION_ATTRS = ("budget", "threads")
 #: Side of a block of ink that has no blocks of its own, px.
 BLOCK = 1024
 
@@ -161,7 +161,7 @@ def _create(
         fill_value=fill,
         compressors=_compressors(),
         dimension_names=[str(d) for d in like.dims],
-        attributes={k: plain_value(v) for k, v in like.attrs.items() if k not in MEANS},
+        attributes={k: plain_value(v) for k, v in like.attrs.items() if k not in EXECUTION_ATTRS},
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from s5engine.errors import S5Error
 from s5engine.geometry import TileAxis
 from s5engine.infer.tta import averaged, with_spread
-from s5engine.model.owner import check_stopped, run_on, stops
+from s5engine.model.device_thread import check_stopped, run_on, stops
 
 if TYPE_CHECKING:
     import torch

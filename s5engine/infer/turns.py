@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.budget import give_back
+from s5engine.budget import trim_malloc
 from s5engine.console import Meter, say
 from s5engine.console import progress as show_progress
 from s5engine.infer.culling import Index
@@ -131,7 +131,7 @@ class Turns:
             missing.difference_update(turn)
         self._blend_blocks([block for block, missing in self._waiting.items() if not missing])
         # What is free lies in pieces between what is not: without this, a long run's peak grows.
-        give_back()
+        trim_malloc()
 
     def _blend_blocks(self, blocks: Sequence[Index], meter: Meter | None = None) -> None:
         started = time.monotonic()

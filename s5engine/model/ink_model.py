@@ -18,9 +18,9 @@ from torch import Tensor
 from s5engine.errors import InvalidArgumentError
 from s5engine.model.checkpoint import read_checkpoint
 from s5engine.model.config import NetworkConfig
+from s5engine.model.device_thread import run_on
 from s5engine.model.devices import resolve_device, resolve_precision, running_on
 from s5engine.model.fused import rewrite_for_inference
-from s5engine.model.owner import run_on
 from s5engine.model.sources import FromCheckpoint, FromNetwork, FromSeed, Source
 from s5engine.model.unetr_segformer import UnetrSegformer
 

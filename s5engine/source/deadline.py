@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from s5engine.errors import S5Error, SourceError, SourceNotFoundError
 from s5engine.source.retry import (
-    Halt,
-    Pacer,
+    CancelToken,
+    RateGate,
     RetryPolicy,
     StoppedError,
     TransientError,
-    persist,
+    retry_call,
 )
 
 T = TypeVar("T")
@@ -24,10 +24,10 @@ def ask_filesystem(
     call: Callable[[], T],
     name: str,
     policy: RetryPolicy,
-    halt: Halt,
+    cancel_token: CancelToken,
     *,
     size: int = 0,
-    pacer: Pacer | None = None,
+    rate_gate: RateGate | None = None,
 ) -> T:
     """Return what a call of a file system of fsspec returns, patiently.
 
@@ -38,11 +38,11 @@ def ask_filesystem(
     name : str
         The address, as it may be printed.
     policy : RetryPolicy
-    halt : Halt
+    cancel_token : CancelToken
         Ends the waiting at once.
     size : int
         Bytes that are to come.
-    pacer : Pacer, optional
+    rate_gate : RateGate, optional
         Holds the requests to one server.
 
     Raises
@@ -55,7 +55,7 @@ def ask_filesystem(
 
     def attempt() -> T:
         try:
-            return within(policy.allowed(size), call, halt)
+            return within(policy.allowed(size), call, cancel_token)
         except S5Error:
             raise
         except FileNotFoundError as error:
@@ -67,10 +67,10 @@ def ask_filesystem(
         except OSError as error:  # time-outs included
             raise TransientError(f"{type(error).__name__}: {error}") from error
 
-    return persist(attempt, name, policy, pacer or Pacer(), halt)
+    return retry_call(attempt, name, policy, rate_gate or RateGate(), cancel_token)
 
 
-def within(seconds: float, call: Callable[[], T], halt: Halt) -> T:
+def within(seconds: float, call: Callable[[], T], cancel_token: CancelToken) -> T:
     """Return what ``call`` returns, or raise what it raises.
 
     Parameters
@@ -79,7 +79,7 @@ def within(seconds: float, call: Callable[[], T], halt: Halt) -> T:
         How long it is waited for. A call that takes longer is left to itself.
     call : callable
         Takes nothing.
-    halt : Halt
+    cancel_token : CancelToken
         Ends the waiting at once.
 
     Raises
@@ -97,7 +97,7 @@ def within(seconds: float, call: Callable[[], T], halt: Halt) -> T:
         else:
             _give(future.set_result, result)
 
-    ticket = halt.register(future.cancel)
+    ticket = cancel_token.register(future.cancel)
     threading.Thread(target=work, name="s5-call", daemon=True).start()
     try:
         return future.result(seconds)
@@ -109,7 +109,7 @@ def within(seconds: float, call: Callable[[], T], halt: Halt) -> T:
         future.cancel()
         raise TransientError(f"no answer within {seconds:g} s") from error
     finally:
-        halt.forget(ticket)
+        cancel_token.forget(ticket)
 
 
 def _give(give: Callable[[T], None], value: T) -> None:

@@ -22,13 +22,13 @@ from s5engine.source.body import (
     pieces,
 )
 from s5engine.source.retry import (
-    Halt,
-    Pacer,
+    CancelToken,
+    RateGate,
     RetryPolicy,
     StoppedError,
     TransientError,
     parse_retry_after,
-    persist,
+    retry_call,
 )
 
 T = TypeVar("T")
@@ -95,7 +95,7 @@ class HttpClient:
         self._request["timeout"] = ClientTimeout(total=None, sock_connect=wait, sock_read=wait)
         self._request["auto_decompress"] = False  # lengths are those of what is sent
         self._retry = retry
-        self._pacer = Pacer()
+        self._rate_gate = RateGate()
         self._session: Any = None
         self._answered = False
 
@@ -107,11 +107,16 @@ class HttpClient:
             body = await in_memory(response, self._retry, name, PAGE_LIMIT)
             return _reply(response, body, len(body))
 
-        reply = self._persist(url, None, take, Halt())
+        reply = self._persist(url, None, take, CancelToken())
         return page_text(reply.body), reply.url
 
     def range(
-        self, url: str, start: int, stop: int, halt: Halt, sink: BinaryIO | None = None
+        self,
+        url: str,
+        start: int,
+        stop: int,
+        cancel_token: CancelToken,
+        sink: BinaryIO | None = None,
     ) -> Reply:
         """Return bytes ``start``…``stop`` of ``url``; fewer if the file ends before.
 
@@ -142,9 +147,9 @@ class HttpClient:
             size = await on_disk(response, self._retry, name, sink) if sink else 0
             return _reply(response, bytearray(), size)
 
-        return self._persist(url, span, take, halt)
+        return self._persist(url, span, take, cancel_token)
 
-    def whole(self, url: str, halt: Halt, sink: BinaryIO) -> Reply:
+    def whole(self, url: str, cancel_token: CancelToken, sink: BinaryIO) -> Reply:
         """Stream ``url`` into ``sink`` unless its size is told beforehand: then nothing is read.
 
         The status of the reply is 206 if the size is told, and 200 if the file is in the sink.
@@ -160,7 +165,7 @@ class HttpClient:
             size = await on_disk(response, self._retry, name, sink)
             return _reply(response, bytearray(), size)
 
-        return self._persist(url, None, take, halt)
+        return self._persist(url, None, take, cancel_token)
 
     def close(self) -> None:
         """Close the connections."""
@@ -170,22 +175,24 @@ class HttpClient:
         if session is not None:  # not waited for: the garbage collector may call this
             close_soon(session, self._loop)
 
-    def _persist(self, url: str, span: tuple[int, int] | None, take: Take, halt: Halt) -> Reply:
+    def _persist(
+        self, url: str, span: tuple[int, int] | None, take: Take, cancel_token: CancelToken
+    ) -> Reply:
         def attempt() -> Reply:
-            return self._run(self._get(url, span, take), halt)
+            return self._run(self._get(url, span, take), cancel_token)
 
-        return persist(attempt, shown(url), self._retry, self._pacer, halt)
+        return retry_call(attempt, shown(url), self._retry, self._rate_gate, cancel_token)
 
-    def _run(self, work: Coroutine[Any, Any, T], halt: Halt) -> T:
+    def _run(self, work: Coroutine[Any, Any, T], cancel_token: CancelToken) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        ticket = halt.register(future.cancel)
+        ticket = cancel_token.register(future.cancel)
         try:
             return future.result()
         except concurrent.futures.CancelledError:
             raise StoppedError from None
         finally:
             future.cancel()
-            halt.forget(ticket)
+            cancel_token.forget(ticket)
 
     async def _get(self, url: str, span: tuple[int, int] | None, take: Take) -> Reply:
         import aiohttp

@@ -17,7 +17,7 @@ from s5engine.source.decode import Pixels, damaged, imagecodecs
 from s5engine.source.grid import Codec, SegmentGrid
 from s5engine.source.layer import Layer
 from s5engine.source.png_header import HEADER_BYTES, PNG, png_header
-from s5engine.source.retry import Halt
+from s5engine.source.retry import CancelToken
 from s5engine.source.spool import RowFile
 from s5engine.source.transport import Buffer, RangeFile
 
@@ -165,14 +165,14 @@ class ImageSpool:
         """Return the size of the file: it is read whole."""
         return self._file.size
 
-    def ensure(self, y0: int, y1: int, halt: Halt) -> None:
+    def ensure(self, y0: int, y1: int, cancel_token: CancelToken) -> None:
         """Decode the picture if that was not done before."""
         with self._lock:
             if self._rows is not None:
                 return
             with _one_picture:
-                halt.check()
-                data = self._file.read(0, self._file.size, halt)
+                cancel_token.check()
+                data = self._file.read(0, self._file.size, cancel_token)
                 picture = decode_picture(data, self._file.name)
                 if picture.shape[:2] != self._shape or picture.dtype != self._dtype:
                     raise SourceError(f"{self._file.name} is damaged: its header does not fit.")
@@ -197,7 +197,7 @@ class ImageSpool:
             self._rows.close()
 
 
-def open_picture(number: int, file: RangeFile, head: Buffer, halt: Halt) -> Layer:
+def open_picture(number: int, file: RangeFile, head: Buffer, cancel_token: CancelToken) -> Layer:
     """Return a JPEG or PNG file as a layer; only its header is read now.
 
     Raises
@@ -208,7 +208,7 @@ def open_picture(number: int, file: RangeFile, head: Buffer, halt: Halt) -> Laye
     if head[:8] == PNG:
         shape, bits = _png_header(file, head)
     else:
-        shape, bits = _jpeg_header(file, halt)
+        shape, bits = _jpeg_header(file, cancel_token)
     if min(shape) < 1 or max(shape) > LONGEST_SIDE or bits not in (1, 2, 4, 8, 16):
         raise SourceError(
             f"{file.name} is damaged or not supported: {shape[0]} × {shape[1]} px of {bits} bits."
@@ -250,11 +250,11 @@ def _png_header(file: RangeFile, head: Buffer) -> tuple[tuple[int, int], int]:
     return header.shape, header.bits
 
 
-def _jpeg_header(file: RangeFile, halt: Halt) -> tuple[tuple[int, int], int]:
+def _jpeg_header(file: RangeFile, cancel_token: CancelToken) -> tuple[tuple[int, int], int]:
     """Go from marker to marker until the frame header (ITU-T T.81, B.1.1)."""
     position = 2
     while position + 10 <= file.size:
-        mark = bytes(file.read(position, position + 10, halt))
+        mark = bytes(file.read(position, position + 10, cancel_token))
         if mark[0] != 0xFF:
             break
         if mark[1] == 0xFF:  # a fill byte

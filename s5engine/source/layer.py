@@ -10,7 +10,7 @@ import numpy as np
 from s5engine.source.decode import Pixels, Scratch, damaged, decode_segment
 from s5engine.source.grid import Codec, SegmentGrid
 from s5engine.source.read_plan import Piece, Span, plan_spans
-from s5engine.source.retry import Halt
+from s5engine.source.retry import CancelToken
 from s5engine.source.transport import RangeFile
 
 
@@ -22,7 +22,7 @@ class RowSpool(Protocol):
 
     exclusive: bool
 
-    def ensure(self, y0: int, y1: int, halt: Halt) -> None:
+    def ensure(self, y0: int, y1: int, cancel_token: CancelToken) -> None:
         """Have rows ``y0``…``y1`` decoded."""
 
     def read(self, y0: int, y1: int, x0: int, x1: int, out: Pixels) -> None:

@@ -24,7 +24,7 @@ from s5engine.source.deadline import ask_filesystem
 from s5engine.source.http import HttpClient
 from s5engine.source.index_page import folder_names
 from s5engine.source.layer_names import holds_layers, is_numbered, pick_layers, some
-from s5engine.source.retry import Halt, RetryPolicy
+from s5engine.source.retry import CancelToken, RetryPolicy
 
 _FOLDER = "layers"
 
@@ -183,7 +183,7 @@ def _fsspec_names(
 ) -> tuple[str, list[str]]:
     filesystem, path = open_filesystem(folder, options)
     found: list[dict[str, Any]] = ask_filesystem(
-        lambda: filesystem.ls(path, detail=True), shown(folder), retry, Halt()
+        lambda: filesystem.ls(path, detail=True), shown(folder), retry, CancelToken()
     )
     ends = ("/" if entry["type"] == "directory" else "" for entry in found)
     return folder, [

@@ -16,7 +16,7 @@ from s5engine.source.layer import Layer
 from s5engine.source.listing import LayerFile
 from s5engine.source.pipeline import CONNECTIONS
 from s5engine.source.png_header import PNG
-from s5engine.source.retry import Halt, StoppedError
+from s5engine.source.retry import CancelToken, StoppedError
 from s5engine.source.strip_spool import StripSpool
 from s5engine.source.tiff import read_directory
 from s5engine.source.transport import RangeFile, Transport
@@ -25,7 +25,9 @@ from s5engine.source.transport import RangeFile, Transport
 _SAMPLES, _SAMPLE_BYTES = 5, 256
 
 
-def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None) -> Layer:
+def open_layer(
+    entry: LayerFile, transport: Transport, cancel_token: CancelToken | None = None
+) -> Layer:
     """Return a layer whose directory was read.
 
     Raises
@@ -33,13 +35,13 @@ def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None)
     SourceError
         If the file cannot be read, or is not a layer.
     """
-    file, head = transport.open(entry.url, halt)
+    file, head = transport.open(entry.url, cancel_token)
     try:
-        halt = Halt() if halt is None else halt
+        cancel_token = CancelToken() if cancel_token is None else cancel_token
         if head[:8] == PNG or head[:3] == JPEG:
-            layer = open_picture(entry.number, file, head, halt)
+            layer = open_picture(entry.number, file, head, cancel_token)
         else:
-            directory = read_directory(file, head, halt)
+            directory = read_directory(file, head, cancel_token)
             grid, codec, dtype = directory.grid, directory.codec, directory.dtype
             layer = Layer(entry.number, file, dtype, grid, codec)
             decoded = grid.seg_height * grid.width * dtype.itemsize
@@ -47,14 +49,14 @@ def open_layer(entry: LayerFile, transport: Transport, halt: Halt | None = None)
                 layer.spool = StripSpool(file, grid, codec, dtype)
         layer.directory_bytes = file.fetched
         if "etag" not in file.version:
-            layer.sample = _sample(file, halt)
+            layer.sample = _sample(file, cancel_token)
         return layer
     except BaseException:
         file.close()
         raise
 
 
-def _sample(file: RangeFile, halt: Halt) -> str:
+def _sample(file: RangeFile, cancel_token: CancelToken) -> str:
     """Return a digest of a few pieces spread over a file, whose version nobody tells surely.
 
     Times tell a file from a later one only if the clock has ticked in between.
@@ -62,19 +64,19 @@ def _sample(file: RangeFile, halt: Halt) -> str:
     digest = hashlib.sha256()
     for number in range(_SAMPLES):
         start = max(0, file.size - _SAMPLE_BYTES) * number // (_SAMPLES - 1)
-        digest.update(file.read(start, min(start + _SAMPLE_BYTES, file.size), halt))
+        digest.update(file.read(start, min(start + _SAMPLE_BYTES, file.size), cancel_token))
     return digest.hexdigest()[:16]
 
 
 def open_layers(entries: Sequence[LayerFile], transport: Transport) -> list[Layer]:
     """Open the layers side by side; if one fails, close the others and raise its error."""
-    halt = Halt()
+    cancel_token = CancelToken()
 
     def open_one(entry: LayerFile) -> Layer:
         try:
-            return open_layer(entry, transport, halt)
+            return open_layer(entry, transport, cancel_token)
         except BaseException:
-            halt.set()
+            cancel_token.set()
             raise
 
     with ThreadPoolExecutor(min(CONNECTIONS, len(entries)), "s5-open") as pool:
@@ -82,7 +84,7 @@ def open_layers(entries: Sequence[LayerFile], transport: Transport) -> list[Laye
         try:
             errors = [future.exception() for future in futures]
         except BaseException:
-            halt.set()
+            cancel_token.set()
             raise
     failed = [error for error in errors if error is not None]
     if not failed:

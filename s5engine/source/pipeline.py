@@ -19,7 +19,7 @@ from s5engine.source.band import Band, BandState, Carried, Task, in_batches
 from s5engine.source.decode import Pixels, Scratch
 from s5engine.source.layer import Layer
 from s5engine.source.read_plan import Piece
-from s5engine.source.retry import Halt, StoppedError
+from s5engine.source.retry import CancelToken, StoppedError
 
 #: Requests in flight.
 CONNECTIONS = 8
@@ -56,7 +56,7 @@ class BandReader:
     ) -> None:
         self._layers, self._bands, self._columns = layers, list(bands), columns
         self._ahead, self._budget, self._threads = ahead, in_flight, threads
-        self._halt = Halt()
+        self._halt = CancelToken()
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)  # for fetchers: a request may go out
         self._ready = threading.Condition(self._lock)  # for the consumer: a band is complete

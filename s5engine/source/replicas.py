@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from s5engine.source.http import Reply
-from s5engine.source.retry import Halt
+from s5engine.source.retry import CancelToken
 
 #: How often the known version is asked for again when another one came, and the longest pause
 #: between, s: drawn, so that requests side by side do not take turns with the servers.
@@ -38,21 +38,21 @@ class Replicas:
         self.known = [version]
         self._agreed: Counter[str] = Counter()
 
-    def settle(self, ask: Callable[[], Reply], halt: Halt) -> Reply:
+    def settle(self, ask: Callable[[], Reply], cancel_token: CancelToken) -> Reply:
         """Return an answer of a known version; of another only if none of these comes again.
 
         Parameters
         ----------
         ask : callable
             Sends the same request each time it is called.
-        halt : Halt
+        cancel_token : CancelToken
             Ends it.
         """
         other = ask()
         if other.version in self.known:
             return other
         for _ in range(_TRIES):
-            halt.sleep(_PAUSE * random.random())
+            cancel_token.sleep(_PAUSE * random.random())
             reply = ask()
             if reply.version in self.known:
                 return reply if self._agree(other, reply) else other

@@ -88,7 +88,7 @@ class StoppedError(Exception):
     """The work was called off."""
 
 
-class Halt:
+class CancelToken:
     """A stop signal that reaches sleeping, waiting and running requests."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class Halt:
             self._calls.pop(ticket, None)
 
 
-class Pacer:
+class RateGate:
     """Holds all requests to one server while it asks for patience."""
 
     def __init__(self) -> None:
@@ -144,11 +144,11 @@ class Pacer:
         """Let no request out for this long."""
         self._until = max(self._until, time.monotonic() + seconds)
 
-    def wait(self, halt: Halt) -> None:
+    def wait(self, cancel_token: CancelToken) -> None:
         """Wait until requests may go out again."""
         while (left := self._until - time.monotonic()) > 0:
-            halt.sleep(left)
-        halt.check()
+            cancel_token.sleep(left)
+        cancel_token.check()
 
 
 def parse_retry_after(value: str | None) -> float | None:
@@ -168,8 +168,12 @@ def parse_retry_after(value: str | None) -> float | None:
         return None
 
 
-def persist(
-    attempt: Callable[[], T], name: str, policy: RetryPolicy, pacer: Pacer, halt: Halt
+def retry_call(
+    attempt: Callable[[], T],
+    name: str,
+    policy: RetryPolicy,
+    rate_gate: RateGate,
+    cancel_token: CancelToken,
 ) -> T:
     """Call ``attempt`` until it succeeds or the policy is exhausted.
 
@@ -180,7 +184,7 @@ def persist(
     """
     failures = 0
     while True:
-        pacer.wait(halt)
+        rate_gate.wait(cancel_token)
         try:
             return attempt()
         except TransientError as error:
@@ -200,5 +204,5 @@ def persist(
                         f"({error.reason}).",
                         "Run it again later.",
                     ) from error
-                pacer.hold(error.retry_after)
-            halt.sleep(pause)
+                rate_gate.hold(error.retry_after)
+            cancel_token.sleep(pause)

@@ -13,7 +13,7 @@ import numpy as np
 from s5engine.source.decode import Pixels, damaged, imagecodecs, undo_differences
 from s5engine.source.disk import need_disk
 from s5engine.source.grid import Codec, SegmentGrid
-from s5engine.source.retry import Halt
+from s5engine.source.retry import CancelToken
 from s5engine.source.spool import RUN, RowFile
 from s5engine.source.stream import (
     CHUNK,
@@ -63,7 +63,7 @@ class StripSpool:
         """Return the bytes of the strips that these rows are in."""
         return int(self._grid.sizes[self._grid.touched(y0, y1, 0, 1)].sum())
 
-    def ensure(self, y0: int, y1: int, halt: Halt) -> None:
+    def ensure(self, y0: int, y1: int, cancel_token: CancelToken) -> None:
         """Decode on until rows ``y0``…``y1`` are on disk."""
         with self._lock:
             if self._rows is None:
@@ -74,7 +74,7 @@ class StripSpool:
                     continue  # left out because it is empty: the file on disk reads as 0 there
                 if index not in self._strips:
                     self._strips[index] = _Strip(self._file, self._grid, self._codec, index)
-                self._strips[index].decode_to(y1, self._rows, halt)
+                self._strips[index].decode_to(y1, self._rows, cancel_token)
 
     def read(self, y0: int, y1: int, x0: int, x1: int, out: Pixels) -> None:
         """Copy rows into ``out``, with byte order and predictor undone."""
@@ -105,7 +105,7 @@ class _Strip:
         kind = _STREAMS.get(codec.compression)
         self._stream = kind() if kind is not None else None
 
-    def decode_to(self, y1: int, rows: RowFile, halt: Halt) -> None:
+    def decode_to(self, y1: int, rows: RowFile, cancel_token: CancelToken) -> None:
         """Decode until the strip's rows above ``y1`` are in ``rows``."""
         bottom = min(self._top + self._grid.stored_rows(self._index), y1)
         wanted = (bottom - self._top) * rows.row_bytes
@@ -113,9 +113,9 @@ class _Strip:
             return
         try:
             if self._stream is None:
-                self._decode_whole(rows, halt)
+                self._decode_whole(rows, cancel_token)
             while self._stream is not None and self._done < wanted and self._position < self._end:
-                self._decode_on(self._stream, rows, halt)
+                self._decode_on(self._stream, rows, cancel_token)
             if self._done < wanted:
                 raise ValueError("it ends too early")
         except (RuntimeError, ValueError, zlib.error) as error:  # imagecodecs' are RuntimeErrors
@@ -123,18 +123,18 @@ class _Strip:
             where = f"{self._grid.name(self._index)}, at row {row},"
             raise damaged(self._file.name, where, error) from error
 
-    def _decode_on(self, stream: StreamDecoder, rows: RowFile, halt: Halt) -> None:
+    def _decode_on(self, stream: StreamDecoder, rows: RowFile, cancel_token: CancelToken) -> None:
         """Fetch and decode the next bytes."""
         stop = min(self._position + STEP, self._end)
-        data = self._file.read(self._position, stop, halt)
+        data = self._file.read(self._position, stop, cancel_token)
         self._position = stop
         full = self._grid.stored_rows(self._index) * rows.row_bytes
         for decoded in stream.feed(data, last=stop == self._end):
-            halt.check()
+            cancel_token.check()
             rows.write(self._top * rows.row_bytes + self._done, decoded[: full - self._done])
             self._done = min(full, self._done + len(decoded))
 
-    def _decode_whole(self, rows: RowFile, halt: Halt) -> None:
+    def _decode_whole(self, rows: RowFile, cancel_token: CancelToken) -> None:
         """Decode the strip from one file on disk to another, both mapped: for Zstandard.
 
         The mapped pages are the system's to write back and drop.
@@ -145,7 +145,7 @@ class _Strip:
         with tempfile.TemporaryFile(prefix="s5-strip-") as copy:
             while self._position < self._end:
                 stop = min(self._position + STEP, self._end)
-                copy.write(self._file.read(self._position, stop, halt))
+                copy.write(self._file.read(self._position, stop, cancel_token))
                 self._position = stop
             copy.flush()
             with (

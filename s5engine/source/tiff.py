@@ -16,7 +16,7 @@ import numpy as np
 
 from s5engine.errors import SourceError
 from s5engine.source.grid import Order
-from s5engine.source.retry import Halt
+from s5engine.source.retry import CancelToken
 from s5engine.source.tiff_layout import (
     BITS,
     COMPRESSION,
@@ -78,8 +78,8 @@ DIRECTORY_GAP = 4096
 class _Window:
     """The parts of a file that were fetched so far."""
 
-    def __init__(self, file: RangeFile, head: Buffer, halt: Halt) -> None:
-        self._file, self._halt = file, halt
+    def __init__(self, file: RangeFile, head: Buffer, cancel_token: CancelToken) -> None:
+        self._file, self._halt = file, cancel_token
         self._parts: list[tuple[int, Buffer]] = [(0, head)]
         self.size = file.size
 
@@ -107,7 +107,9 @@ class _Entry:
         return self.count * int(self.format[1:])
 
 
-def read_directory(file: RangeFile, head: Buffer, halt: Halt | None = None) -> TiffDirectory:
+def read_directory(
+    file: RangeFile, head: Buffer, cancel_token: CancelToken | None = None
+) -> TiffDirectory:
     """Return the first directory of the TIFF ``file``, of which ``head`` are the first bytes.
 
     Raises
@@ -115,7 +117,7 @@ def read_directory(file: RangeFile, head: Buffer, halt: Halt | None = None) -> T
     SourceError
         If it is no TIFF, is cut off, or holds something other than one gray layer.
     """
-    window = _Window(file, head, Halt() if halt is None else halt)
+    window = _Window(file, head, CancelToken() if cancel_token is None else cancel_token)
     order, entries, following = _entries(window, file.name, head)
     tags = _values(window, entries, order, file.name)
     layout = interpret(tags, order, file.size)

@@ -22,7 +22,7 @@ from s5engine.source.deadline import ask_filesystem
 from s5engine.source.disk import pread_all
 from s5engine.source.http import HttpClient, Reply
 from s5engine.source.replicas import Replicas
-from s5engine.source.retry import Halt, Pacer, RetryPolicy, TransientError
+from s5engine.source.retry import CancelToken, RateGate, RetryPolicy, TransientError
 
 #: Bytes of the first request: the TIFF header, and the directory where it comes right after.
 HEAD = 1024
@@ -50,7 +50,7 @@ class RangeFile(ABC):
         self.size, self.version = size, version
         self.fetched = 0
 
-    def read(self, start: int, stop: int, halt: Halt | None = None) -> Buffer:
+    def read(self, start: int, stop: int, cancel_token: CancelToken | None = None) -> Buffer:
         """Return exactly the bytes ``start``…``stop``.
 
         Raises
@@ -64,12 +64,16 @@ class RangeFile(ABC):
             raise SourceError(
                 f"{self.name} is cut off: bytes {start}-{stop} are needed, it has {self.size}."
             )
-        data = self._read(start, stop, Halt() if halt is None else halt) if stop > start else b""
+        data = (
+            self._read(start, stop, CancelToken() if cancel_token is None else cancel_token)
+            if stop > start
+            else b""
+        )
         self.fetched += len(data)
         return data
 
     @abstractmethod
-    def _read(self, start: int, stop: int, halt: Halt) -> Buffer:
+    def _read(self, start: int, stop: int, cancel_token: CancelToken) -> Buffer:
         """Return the bytes, which are known to be inside the file."""
 
     def close(self) -> None:  # noqa: B027 - most files hold nothing open
@@ -96,8 +100,8 @@ class LocalRangeFile(RangeFile):
         info = os.fstat(self._file.fileno())
         super().__init__(url or text, info.st_size, {"mtime": info.st_mtime_ns})
 
-    def _read(self, start: int, stop: int, halt: Halt) -> bytes:
-        halt.check()
+    def _read(self, start: int, stop: int, cancel_token: CancelToken) -> bytes:
+        cancel_token.check()
         info = os.fstat(self._file.fileno())
         if (info.st_size, info.st_mtime_ns) != (self.size, self.version["mtime"]):
             raise self.changed(f"its size was {self.size} bytes and is {info.st_size}")
@@ -119,20 +123,20 @@ class HttpRangeFile(RangeFile):
         self._replicas = Replicas(version)
         self.fetched = len(head)
 
-    def _read(self, start: int, stop: int, halt: Halt) -> bytearray:
-        body = self._part(start, stop, halt)
+    def _read(self, start: int, stop: int, cancel_token: CancelToken) -> bytearray:
+        body = self._part(start, stop, cancel_token)
         while start + len(body) < stop:  # servers may send fewer bytes than were asked for
-            body += self._part(start + len(body), stop, halt)
+            body += self._part(start + len(body), stop, cancel_token)
         return body
 
-    def _part(self, start: int, stop: int, halt: Halt) -> bytearray:
+    def _part(self, start: int, stop: int, cancel_token: CancelToken) -> bytearray:
         def ask() -> Reply:
-            reply = self._client.range(self.url, start, stop, halt)
+            reply = self._client.range(self.url, start, stop, cancel_token)
             if reply.total not in (self.size, None):
                 raise self.changed(f"its size was {self.size} bytes and is {reply.total}")
             return reply
 
-        reply = self._replicas.settle(ask, halt)
+        reply = self._replicas.settle(ask, cancel_token)
         if reply.version not in self._replicas.known:
             raise self.changed(f"its version was {self.version} and is {reply.version}")
         return reply.body
@@ -146,8 +150,8 @@ class SpooledRangeFile(RangeFile):
         super().__init__(url, os.fstat(copy.fileno()).st_size, version)
         self.fetched = self.size
 
-    def _read(self, start: int, stop: int, halt: Halt) -> bytes:
-        halt.check()
+    def _read(self, start: int, stop: int, cancel_token: CancelToken) -> bytes:
+        cancel_token.check()
         self.fetched -= stop - start  # it was all counted when it came
         return pread_all(self._copy.fileno(), start, stop, self.name)
 
@@ -161,11 +165,11 @@ class FsspecRangeFile(RangeFile):
 
     def __init__(self, url: str, options: StorageOptions | None, retry: RetryPolicy) -> None:
         self._fs, self._path = open_filesystem(url, options)
-        self._retry, self._pacer = retry, Pacer()
-        info = ask_filesystem(lambda: self._fs.info(self._path), shown(url), retry, Halt())
+        self._retry, self._rate_gate = retry, RateGate()
+        info = ask_filesystem(lambda: self._fs.info(self._path), shown(url), retry, CancelToken())
         super().__init__(url, int(info["size"]), _fsspec_version(info))
 
-    def _read(self, start: int, stop: int, halt: Halt) -> bytes:
+    def _read(self, start: int, stop: int, cancel_token: CancelToken) -> bytes:
         def attempt() -> bytes:
             data = bytes(self._fs.cat_file(self._path, start=start, end=stop))
             if len(data) != stop - start:
@@ -173,7 +177,12 @@ class FsspecRangeFile(RangeFile):
             return data
 
         return ask_filesystem(
-            attempt, self.name, self._retry, halt, size=stop - start, pacer=self._pacer
+            attempt,
+            self.name,
+            self._retry,
+            cancel_token,
+            size=stop - start,
+            rate_gate=self._rate_gate,
         )
 
 
@@ -195,7 +204,7 @@ class Transport:
             self._http = HttpClient(self._options, self.retry)
         return self._http
 
-    def open(self, url: str, halt: Halt | None = None) -> tuple[RangeFile, Buffer]:
+    def open(self, url: str, cancel_token: CancelToken | None = None) -> tuple[RangeFile, Buffer]:
         """Return the file at ``url`` and its first bytes (at most `HEAD`).
 
         Raises
@@ -205,19 +214,19 @@ class Transport:
         SourceError
             If it cannot be read, or is empty.
         """
-        halt = Halt() if halt is None else halt
+        cancel_token = CancelToken() if cancel_token is None else cancel_token
         file: RangeFile
         path = local_path(url)
         if path is not None:
             file = LocalRangeFile(path, url)
         elif is_http(url):
-            return self._open_http(url, halt)
+            return self._open_http(url, cancel_token)
         else:
             file = FsspecRangeFile(url, self._options, self.retry)
         try:
             if file.size == 0:
                 raise SourceError(f"{file.name} is empty.")
-            return file, file.read(0, min(HEAD, file.size), halt)
+            return file, file.read(0, min(HEAD, file.size), cancel_token)
         except BaseException:
             file.close()
             raise
@@ -227,14 +236,14 @@ class Transport:
         if self._http is not None:
             self._http.close()
 
-    def _open_http(self, url: str, halt: Halt) -> tuple[RangeFile, Buffer]:
+    def _open_http(self, url: str, cancel_token: CancelToken) -> tuple[RangeFile, Buffer]:
         copy = tempfile.TemporaryFile(prefix="s5-layer-")  # noqa: SIM115
         file: RangeFile
         try:
-            reply = self.http.range(url, 0, HEAD, halt, sink=copy)
+            reply = self.http.range(url, 0, HEAD, cancel_token, sink=copy)
             size = reply.total
             if size is None:  # the ranges tell no size
-                reply, head = self.http.whole(url, halt, copy), reply
+                reply, head = self.http.whole(url, cancel_token, copy), reply
                 reply = replace(reply, body=head.body)
                 size = reply.total or 0
             if reply.status == 206:
@@ -247,7 +256,7 @@ class Transport:
                 self._tell(file)
             if file.size == 0:
                 raise SourceError(f"{file.name} is empty.")
-            return file, file.read(0, min(HEAD, file.size), halt)
+            return file, file.read(0, min(HEAD, file.size), cancel_token)
         except BaseException:
             copy.close()
             raise

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s5engine import console
-from s5engine.budget import current_rss, format_bytes, give_back, resolve_budget
+from s5engine.budget import current_rss, format_bytes, resolve_budget, trim_malloc
 from s5engine.errors import BudgetError, SourceChangedError
 from s5engine.store.attempts import Attempt
 from s5engine.store.band_plan import BAND_HEIGHTS, row_bands
@@ -248,7 +248,7 @@ def _held_by_workers() -> list[int]:
 
 def _trimmed() -> int:
     """Give back what is free, and return what this process then holds; runs in a worker."""
-    give_back()
+    trim_malloc()
     return current_rss()
 
 

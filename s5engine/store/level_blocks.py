@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from s5engine.budget import give_back
+from s5engine.budget import trim_malloc
 from s5engine.store.attempts import Attempt
 from s5engine.store.band_tasks import Workers
 from s5engine.store.halve import halve
@@ -62,7 +62,7 @@ def made(
                     yield running.pop(future)
                     count += 1
                     if count % _GIVEN_BACK == 0:
-                        give_back()
+                        trim_malloc()
         finally:
             for future in running:
                 future.cancel()
@@ -88,7 +88,7 @@ def _make_there(
 ) -> None:
     """Make one block; runs in a worker."""
     _make(source, target, block, plan)
-    give_back()
+    trim_malloc()
 
 
 def _make(

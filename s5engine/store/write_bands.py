@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from s5engine.budget import give_back
+from s5engine.budget import trim_malloc
 from s5engine.errors import StoreError
 from s5engine.geometry import Box
 from s5engine.store.attempts import Attempt
@@ -64,7 +64,7 @@ def write_bands(
         with _scratch(files.folder, plan, np.dtype(stack.dtype).newbyteorder("=")) as scratch:
             for band in bands:
                 _grow_band(files, band, plan, incoming, scratch, writers)
-                give_back()  # what shards took, before rows fill it up again
+                trim_malloc()  # what shards took, before rows fill it up again
                 yield band
 
 

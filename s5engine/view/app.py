@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s5engine.console import say
-from s5engine.view.exhibit import Exhibit, open_exhibit
+from s5engine.view.scene import Scene, open_scene
 from s5engine.view.serve import Viewer
 
 if TYPE_CHECKING:
     from bokeh.document import Document
 
 
-def page_of(exhibit: Exhibit) -> Callable[[Document], None]:
-    """Return what fills a document with a page of the exhibit."""
+def page_of(scene: Scene) -> Callable[[Document], None]:
+    """Return what fills a document with a page of the scene."""
 
     def make(doc: Document) -> None:
         from s5engine.view.page import Page
 
-        Page(doc, exhibit)
+        Page(doc, scene)
 
     return make
 
@@ -41,14 +41,14 @@ def view(
     Parameters
     ----------
     places, labels, proposal, saves
-        See `s5engine.view.exhibit.open_exhibit`.
+        See `s5engine.view.scene.open_scene`.
     port : int
         0 takes a free one.
     browser : bool
         Open the page.
     """
-    exhibit = open_exhibit(places, labels=labels, proposal=proposal, saves=saves)
-    viewer = Viewer(page_of(exhibit), port=port)
+    scene = open_scene(places, labels=labels, proposal=proposal, saves=saves)
+    viewer = Viewer(page_of(scene), port=port)
 
     def ready() -> None:
         _settle()

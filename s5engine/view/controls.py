@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from s5engine.view import style
-from s5engine.view.exhibit import Exhibit
 from s5engine.view.save import middle
+from s5engine.view.scene import Scene
 from s5engine.view.url import COLOURS, ViewSettings
 
 _NAMES = {"mean": "average", "max": "maximum"}
@@ -18,13 +18,13 @@ class Controls:
 
     Parameters
     ----------
-    exhibit : Exhibit
+    scene : Scene
     settings : ViewSettings
     message : str
         What to say at first.
     """
 
-    def __init__(self, exhibit: Exhibit, settings: ViewSettings, message: str) -> None:
+    def __init__(self, scene: Scene, settings: ViewSettings, message: str) -> None:
         from bokeh.models import InlineStyleSheet
         from bokeh.models.widgets import Div
 
@@ -35,11 +35,11 @@ class Controls:
             Div, "readout", "", style.READOUT, sizing_mode="stretch_width", height=26, margin=0
         )
         self.note = self._text(Div, "note", message, style.SAID, width=_WIDE)
-        self._ink_widgets(exhibit, settings)
-        self._surface_widgets(exhibit, settings)
+        self._ink_widgets(scene, settings)
+        self._surface_widgets(scene, settings)
         self._other_widgets(settings)
         self._drawing_widgets()
-        self._exhibit = exhibit
+        self._scene = scene
 
     def _text(self, kind: Any, name: str, text: str, css: str, **sizes: Any) -> Any:
         from bokeh.models import InlineStyleSheet
@@ -61,10 +61,10 @@ class Controls:
         self.widgets.append(made)
         return made
 
-    def _ink_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
+    def _ink_widgets(self, scene: Scene, settings: ViewSettings) -> None:
         from bokeh.models.widgets import Checkbox, Select, Slider
 
-        choices = exhibit.choices or ["mean"]
+        choices = scene.choices or ["mean"]
         show = settings.show if settings.show in choices else choices[0]
         options = [(c, _NAMES.get(c, f"window {c}")) for c in choices]
         self.show = self._make(Select, "show", title="Windows", options=options, value=show)
@@ -89,10 +89,10 @@ class Controls:
             Checkbox, "invert", label="Invert", active=settings.invert, width=half
         )
 
-    def _surface_widgets(self, exhibit: Exhibit, settings: ViewSettings) -> None:
+    def _surface_widgets(self, scene: Scene, settings: ViewSettings) -> None:
         from bokeh.models.widgets import Slider
 
-        layers = exhibit.layers or [0, 1]
+        layers = scene.layers or [0, 1]
         layer = settings.layer if settings.layer in layers else middle(layers)
         # One layer alone makes no slider.
         end = max(layers) if len(layers) > 1 else min(layers) + 1
@@ -158,13 +158,13 @@ class Controls:
     @property
     def choice(self) -> str:
         """Which window is shown; the first choice where a page names none that there is."""
-        choices = self._exhibit.choices or ["mean"]
+        choices = self._scene.choices or ["mean"]
         return self.show.value if self.show.value in choices else choices[0]
 
     @property
     def shown_layer(self) -> int:
         """Which layer is shown; the middle one where a page names none that there is."""
-        layers = self._exhibit.layers or [0]
+        layers = self._scene.layers or [0]
         return next((n for n in layers if n == self.layer.value), middle(layers))
 
     def column(self) -> Any:
@@ -173,18 +173,18 @@ class Controls:
         from bokeh.models import InlineStyleSheet
         from bokeh.models.widgets import Div
 
-        exhibit = self._exhibit
-        titles = " and ".join(panel.title for panel in exhibit.panels)
+        scene = self._scene
+        titles = " and ".join(panel.title for panel in scene.panels)
         found: list[Any] = [
-            self._text(Div, "title", exhibit.segment, style.TITLE, width=_WIDE),
+            self._text(Div, "title", scene.segment, style.TITLE, width=_WIDE),
             self._text(Div, "titles", titles, style.NOTE, width=_WIDE),
         ]
 
         def heading(words: str) -> Any:
             return self._text(Div, f"heading {words}", words, style.HEADING, width=_WIDE)
 
-        below = any(panel.surface is not None for panel in exhibit.panels)
-        if exhibit.choices:
+        below = any(panel.surface is not None for panel in scene.panels)
+        if scene.choices:
             found += [
                 heading("Ink"),
                 self.show,
@@ -196,10 +196,10 @@ class Controls:
             found += [row(self.flip, spacing=6)]
         if below:
             found += [heading("Surface")]
-            found += [self.opacity] if exhibit.choices else []
-            found += [self.layer] if len(exhibit.layers) > 1 else []
+            found += [self.opacity] if scene.choices else []
+            found += [self.layer] if len(scene.layers) > 1 else []
             found += [self.brightness, self.contrast]
-        if exhibit.labels is not None:
+        if scene.labels is not None:
             found += [
                 heading("Overlays"),
                 row(*self.overlays.values(), spacing=6),

@@ -11,7 +11,6 @@ from s5engine.geometry import Box
 from s5engine.infer.run import open_run
 from s5engine.view import style
 from s5engine.view.controls import Controls
-from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.gate import may_write
 from s5engine.view.painter import Painter
 from s5engine.view.pictures import Gray, Picture
@@ -19,6 +18,7 @@ from s5engine.view.pixels import Wanted
 from s5engine.view.plots import Plot
 from s5engine.view.region import FARTHEST, Seen, Span, seen_of, span_of
 from s5engine.view.save import save_view
+from s5engine.view.scene import Panel, Scene
 from s5engine.view.script import wire
 from s5engine.view.sketch_layer import SketchLayer
 from s5engine.view.url import ViewSettings, from_query
@@ -41,16 +41,16 @@ class Page:
     Parameters
     ----------
     doc : bokeh Document
-    exhibit : Exhibit
+    scene : Scene
         Shared by all pages.
     """
 
-    def __init__(self, doc: Document, exhibit: Exhibit) -> None:
-        self.doc, self.exhibit = doc, exhibit
+    def __init__(self, doc: Document, scene: Scene) -> None:
+        self.doc, self.scene = doc, scene
         settings, message = _first_settings(doc)
         self.may_write = may_write(doc)
         first = "" if self.may_write else f"{LOOK_ONLY} "
-        self.controls = Controls(exhibit, settings, first + message)
+        self.controls = Controls(scene, settings, first + message)
         self._seen: Seen | None = None
         self._next: Seen | None = None
         self._zoom, self._number = 1.0, 0
@@ -59,7 +59,7 @@ class Page:
         self.sketch = SketchLayer(
             self.plots,
             self.controls,
-            exhibit.sketch if self.may_write else None,
+            scene.sketch if self.may_write else None,
             self._say,
             self._later,
             self.ask,
@@ -70,10 +70,10 @@ class Page:
         with doc.models.freeze():  # else all models are gone through again at each of them
             self._lay_out(settings)
         self.painter = Painter(
-            exhibit.cache, self._deliver, self._say_later, self._answer, self._put_mark
+            scene.cache, self._deliver, self._say_later, self._answer, self._put_mark
         )
         doc.on_session_destroyed(lambda context: self._end())
-        if any(_still_goes(panel) for panel in exhibit.panels):
+        if any(_still_goes(panel) for panel in scene.panels):
             self._progress = doc.add_periodic_callback(self._look_again, LOOK_AGAIN)
 
     def _end(self) -> None:
@@ -84,7 +84,7 @@ class Page:
     def _make_plots(self, settings: ViewSettings) -> list[Plot]:
         from bokeh.models import ColumnDataSource, Range1d
 
-        box = self.exhibit.box
+        box = self.scene.box
         self.x_range: Any = Range1d(start=box.x0 - 0.5, end=box.x1 - 0.5)
         self.y_range: Any = Range1d(start=box.y1 - 0.5, end=box.y0 - 0.5)
         if settings.flip:
@@ -95,7 +95,7 @@ class Page:
         self.answered: Any = ColumnDataSource({"number": [0], "sharp": [0], "mark": [0]})
         self.drawn: Any = ColumnDataSource({"mark": []})
         ranges = (self.x_range, self.y_range)
-        return [Plot(self.exhibit, panel, ranges) for panel in self.exhibit.panels]
+        return [Plot(self.scene, panel, ranges) for panel in self.scene.panels]
 
     def _lay_out(self, settings: ViewSettings) -> None:
         """Put everything on the page, and tell what happens when something is touched."""
@@ -111,7 +111,7 @@ class Page:
         )
         stage = column(pictures, self.controls.readout, sizing_mode="stretch_both")
         self.doc.template = style.template()  # type: ignore[assignment]  # bokeh takes it
-        self.doc.title = f"{self.exhibit.segment} · s5 view"
+        self.doc.title = f"{self.scene.segment} · s5 view"
         # What the page's script writes to must belong to the document, or nobody hears of it.
         self.x_range.tags = [self.screen, self.sketch.outbox, self.answered, self.drawn]
         self.doc.add_root(row(self.controls.column(), stage, sizing_mode="stretch_both", spacing=0))
@@ -169,8 +169,8 @@ class Page:
             found.append(("surface", panel.surface, str(self.controls.shown_layer)))
         if panel.ink is not None:
             found.append(("ink", panel.ink, self.controls.choice))
-        if self.exhibit.labels is not None:
-            pictures = self.exhibit.labels.pictures
+        if self.scene.labels is not None:
+            pictures = self.scene.labels.pictures
             found += [
                 (kind, pictures[kind], "")
                 for kind, box in self.controls.overlays.items()
@@ -224,7 +224,7 @@ class Page:
 
     def _look_again(self) -> None:
         """Look at runs that still go: what they have written since is shown."""
-        for panel in self.exhibit.panels:
+        for panel in self.scene.panels:
             if panel.run is None or panel.ink is None or not _still_goes(panel):
                 continue
             try:
@@ -237,7 +237,7 @@ class Page:
             state = "finished" if panel.run.completed else f"{sum(done.values())} blocks done"
             self._say(f"{panel.title}: {state}")
         self.ask()
-        if not any(_still_goes(panel) for panel in self.exhibit.panels):
+        if not any(_still_goes(panel) for panel in self.scene.panels):
             self.doc.remove_periodic_callback(self._progress)
 
     def settings(self) -> ViewSettings:
@@ -253,7 +253,7 @@ class Page:
             invert=controls.invert.active,
             brightness=round(controls.brightness.value, 2),
             contrast=round(controls.contrast.value, 2),
-            layer=controls.shown_layer if self.exhibit.layers else None,
+            layer=controls.shown_layer if self.scene.layers else None,
             x=None if seen is None else (seen.x0 + seen.x1) / 2,
             y=None if seen is None else (seen.y0 + seen.y1) / 2,
             zoom=None if seen is None else self._zoom,
@@ -271,14 +271,14 @@ class Page:
         box = Box(*(round(v + 0.5) for v in seen))
         try:
             paths = []
-            for panel in self.exhibit.panels:
+            for panel in self.scene.panels:
                 shown = panel.ink if panel.ink is not None else panel.surface
                 span = None if shown is None else self._span(shown, seen, margin=False)
                 reduction = 1
                 if not full and shown is not None and span is not None:
                     reduction = int(shown.levels[span.level].reduction)
                 paths.append(
-                    save_view(self.exhibit, panel, self.settings(), box, reduction=reduction)
+                    save_view(self.scene, panel, self.settings(), box, reduction=reduction)
                 )
             self._say("Saved " + ", ".join(str(path) for path in paths))
         except S5Error as error:

@@ -6,9 +6,9 @@ from typing import Any
 
 from s5engine.view import style
 from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, as_words, colour_map, overlay_word
-from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.pictures import Gray
 from s5engine.view.pixels import Wanted
+from s5engine.view.scene import Panel, Scene
 
 
 class Plot:
@@ -23,7 +23,7 @@ class Plot:
         By the same names.
     """
 
-    def __init__(self, exhibit: Exhibit, panel: Panel, ranges: tuple[Any, Any]) -> None:
+    def __init__(self, scene: Scene, panel: Panel, ranges: tuple[Any, Any]) -> None:
         from bokeh.models import PanTool, WheelZoomTool
         from bokeh.plotting import figure
 
@@ -54,7 +54,7 @@ class Plot:
             self._add("surface", as_words(colour_map("gray")), 256)
         if panel.ink is not None:
             self._add("ink", as_words(colour_map("gray")), 255)
-        if exhibit.labels is not None:
+        if scene.labels is not None:
             for kind in OVERLAYS:
                 self._add(kind, ["#00000000", overlay_word(kind)], 256, OVERLAY_OPACITY)
 

@@ -18,11 +18,11 @@ from s5engine.paths import path_name
 from s5engine.store.png import write_gray_png
 from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS, colour_map, relight
 from s5engine.view.composite import composite, to_gray, window_scales
-from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.picture_levels import Pixels
 from s5engine.view.pictures import MAX, MEAN, Gray, InkPicture, Picture
 from s5engine.view.pixels import Wanted, read_whole
 from s5engine.view.region import Span
+from s5engine.view.scene import Panel, Scene
 from s5engine.view.url import ViewSettings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _COLUMNS, _ROWS = 4096, 1024
 
 
 def save_view(
-    exhibit: Exhibit, panel: Panel, settings: ViewSettings, box: Box, *, reduction: int = 1
+    scene: Scene, panel: Panel, settings: ViewSettings, box: Box, *, reduction: int = 1
 ) -> Path:
     """Save a rectangle of a panel.
 
@@ -44,7 +44,7 @@ def save_view(
 
     Parameters
     ----------
-    exhibit : Exhibit
+    scene : Scene
         Its ``saves`` folder gets ``<segment>_y<y0>_x<x0>.png`` and ``.json``, numbered.
     panel : Panel
     settings : ViewSettings
@@ -71,35 +71,35 @@ def save_view(
     )
     if cut.height <= 0 or cut.width <= 0:
         raise InvalidArgumentError("Nothing of the picture is on the screen.", "Move back to it.")
-    plain = _is_plain(exhibit, panel, settings)
+    plain = _is_plain(scene, panel, settings)
     if not plain and cut.height * cut.width / reduction**2 > MOST_COLOUR:
         raise InvalidArgumentError(
             f"A colour picture of {cut.height} × {cut.width} px is too large to save whole.",
             "Zoom in, save at screen resolution, or show the ink alone in gray.",
         )
     try:
-        exhibit.saves.mkdir(parents=True, exist_ok=True)
+        scene.saves.mkdir(parents=True, exist_ok=True)
         target = _free_name(
-            exhibit.saves, f"{path_name(exhibit.segment, 'segment')}_y{cut.y0}_x{cut.x0}"
+            scene.saves, f"{path_name(scene.segment, 'segment')}_y{cut.y0}_x{cut.x0}"
         )
         if plain and panel.ink is not None and reduction == 1:
             _write_gray(panel, settings, cut, target)
         else:
-            _write_colour(colours_of(exhibit, panel, settings, cut, reduction), target)
-        told = _record(exhibit, panel, settings, cut, reduction)
+            _write_colour(colours_of(scene, panel, settings, cut, reduction), target)
+        told = _record(scene, panel, settings, cut, reduction)
         beside = target.with_suffix(".json")
         beside.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", "utf-8")
     except OSError as error:
         raise StoreError(
-            f"The picture cannot be saved in {exhibit.saves}: {error.strerror}.",
+            f"The picture cannot be saved in {scene.saves}: {error.strerror}.",
             "Make room, or choose another folder with --out.",
         ) from error
     return target
 
 
-def _is_plain(exhibit: Exhibit, panel: Panel, settings: ViewSettings) -> bool:
+def _is_plain(scene: Scene, panel: Panel, settings: ViewSettings) -> bool:
     """Whether only ink in gray is seen."""
-    overlaid = exhibit.labels is not None and any(getattr(settings, k) for k in OVERLAYS)
+    overlaid = scene.labels is not None and any(getattr(settings, k) for k in OVERLAYS)
     alone = panel.surface is None or settings.opacity == 1
     return panel.ink is not None and settings.colour == "gray" and alone and not overlaid
 
@@ -173,13 +173,13 @@ def _gray_bands(picture: InkPicture, settings: ViewSettings, box: Box) -> Iterat
 
 
 def colours_of(
-    exhibit: Exhibit, panel: Panel, settings: ViewSettings, box: Box, reduction: int
+    scene: Scene, panel: Panel, settings: ViewSettings, box: Box, reduction: int
 ) -> npt.NDArray[np.uint8]:
     """Return a rectangle as the page shows it: (y, x, 3) red, green, blue."""
     shape = -(-box.height // reduction), -(-box.width // reduction)
     seen = np.zeros((*shape, 3), np.float32)
     if panel.surface is not None:
-        layer = settings.layer if settings.layer is not None else middle(exhibit.layers)
+        layer = settings.layer if settings.layer is not None else middle(scene.layers)
         gray = _gray_of(panel.surface, box, reduction, shape, str(layer))
         seen += relight(gray, settings.brightness, settings.contrast)[..., None]
     if panel.ink is not None:
@@ -189,10 +189,10 @@ def colours_of(
         colours = table[255 - boosted if settings.invert else boosted].astype(np.float32)
         opaque = 1.0 if panel.surface is None else settings.opacity
         _mix(seen, colours[..., :3], colours[..., 3:] / 255 * np.float32(opaque))
-    if exhibit.labels is not None:
+    if scene.labels is not None:
         for kind, colour in OVERLAYS.items():
             if getattr(settings, kind):
-                mask = _gray_of(exhibit.labels.pictures[kind], box, reduction, shape, "") >= 128
+                mask = _gray_of(scene.labels.pictures[kind], box, reduction, shape, "") >= 128
                 _mix(seen, np.array(colour, np.float32), mask[..., None] * OVERLAY_OPACITY)
     seen = seen[:, ::-1] if settings.flip else seen
     return np.clip(np.round(seen), 0, 255).astype(np.uint8)
@@ -237,11 +237,11 @@ def _write_colour(pixels: npt.NDArray[np.uint8], target: Path) -> None:
 
 
 def _record(
-    exhibit: Exhibit, panel: Panel, settings: ViewSettings, box: Box, reduction: int
+    scene: Scene, panel: Panel, settings: ViewSettings, box: Box, reduction: int
 ) -> dict[str, Any]:
     """Return what a saved picture shows, as JSON values."""
     return {
-        "segment": exhibit.segment,
+        "segment": scene.segment,
         "box": list(box),
         "reduction": reduction,
         "settings": asdict(settings),

@@ -70,7 +70,7 @@ def _script(code: str) -> Any:
 
 def _view_models(page: Page, settings: ViewSettings) -> dict[str, Any]:
     """Return what the script needs to show something, by name."""
-    box, controls, plots = page.exhibit.box, page.controls, page.plots
+    box, controls, plots = page.scene.box, page.controls, page.plots
     return {
         **{name: getattr(controls, name) for name in _WIDGETS},
         **controls.overlays,
@@ -99,7 +99,7 @@ def _view_models(page: Page, settings: ViewSettings) -> dict[str, Any]:
         ],
         "values": _values(plots),
         "part_width": PART_WIDTH,
-        "has_layers": bool(page.exhibit.layers),
+        "has_layers": bool(page.scene.layers),
         "first": {
             "x": settings.x if settings.x is not None else (box.x0 + box.x1) / 2,
             "y": settings.y if settings.y is not None else (box.y0 + box.y1) / 2,

@@ -1,4 +1,4 @@
-"""A Bokeh server for one exhibit, on 127.0.0.1 alone, that answers nobody else's pages."""
+"""A Bokeh server for one scene, on 127.0.0.1 alone, that answers nobody else's pages."""
 
 from __future__ import annotations
 

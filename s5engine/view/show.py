@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import show_ink
+from s5engine.view.scene import show_ink
 from s5engine.view.serve import Viewer
 
 if TYPE_CHECKING:

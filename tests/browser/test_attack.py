@@ -12,7 +12,7 @@ import pytest
 
 from browser.page import Tab
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import Exhibit, open_exhibit
+from s5engine.view.scene import Scene, open_scene
 from s5engine.view.serve import Viewer
 from s5engine.view.url import SETTINGS
 
@@ -63,11 +63,11 @@ def other_site() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 @pytest.fixture
-def place(data, tmp_path: Path, browser) -> Iterator[tuple[Exhibit, Viewer, Path]]:
+def place(data, tmp_path: Path, browser) -> Iterator[tuple[Scene, Viewer, Path]]:
     (tmp_path / "labels").mkdir()
-    exhibit = open_exhibit([data / "run1"], labels=tmp_path / "labels", saves=tmp_path / "saves")
-    viewer = Viewer(page_of(exhibit)).start()
-    yield exhibit, viewer, tmp_path
+    scene = open_scene([data / "run1"], labels=tmp_path / "labels", saves=tmp_path / "saves")
+    viewer = Viewer(page_of(scene)).start()
+    yield scene, viewer, tmp_path
     viewer.stop()
 
 
@@ -95,8 +95,8 @@ def test_another_sites_address_runs_nothing_and_writes_nothing(
 
 @pytest.mark.parametrize("markup", MARKUP)
 def test_names_in_a_store_and_of_a_folder_run_nothing(place, tab: Tab, markup: str) -> None:
-    exhibit, viewer, folder = place
-    exhibit.segment = exhibit.panels[0].title = markup
+    scene, viewer, folder = place
+    scene.segment = scene.panels[0].title = markup
     arrive(tab, viewer.url)
     assert tab.page.evaluate("window.ran") is None
     assert not list(folder.rglob("*.png"))

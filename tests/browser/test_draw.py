@@ -11,7 +11,7 @@ import s5engine as s5
 from browser.page import Tab
 from s5engine.store.png import write_gray_png
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import open_exhibit
+from s5engine.view.scene import open_scene
 from s5engine.view.serve import Viewer
 
 VIEW = "?zoom=2&x=250&y=150&opacity=1"
@@ -22,8 +22,8 @@ def place(data, tmp_path, browser):
     """An empty folder of labels, and a page that draws into it."""
     labels = tmp_path / "labels"
     labels.mkdir()
-    exhibit = open_exhibit([data / "run1"], labels=labels, saves=tmp_path / "saves")
-    viewer = Viewer(page_of(exhibit)).start()
+    scene = open_scene([data / "run1"], labels=labels, saves=tmp_path / "saves")
+    viewer = Viewer(page_of(scene)).start()
     yield viewer.url, labels / "phantom_01"
     viewer.stop()
 
@@ -136,8 +136,8 @@ def test_drawing_starts_from_a_proposal(data, tmp_path: Path, tab: Tab, browser)
     drawn = np.zeros((300, 500), np.uint8)
     drawn[200:250, 300:400] = 255
     write_gray_png(proposal / "phantom_01" / "label.png", drawn.shape, [drawn])
-    exhibit = open_exhibit([data / "run1"], labels=labels, proposal=proposal, saves=tmp_path)
-    viewer = Viewer(page_of(exhibit)).start()
+    scene = open_scene([data / "run1"], labels=labels, proposal=proposal, saves=tmp_path)
+    viewer = Viewer(page_of(scene)).start()
     try:
         tab.open(viewer.url, VIEW + "&label=1")
         polygon(tab, [(100, 60), (180, 60), (180, 120), (100, 120)])

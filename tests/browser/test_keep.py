@@ -10,7 +10,7 @@ import pytest
 import s5engine as s5
 from browser.page import Tab
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import open_exhibit
+from s5engine.view.scene import open_scene
 from s5engine.view.serve import Viewer
 
 VIEW = "?zoom=2&x=250&y=150&opacity=1"
@@ -30,8 +30,8 @@ class Place:
         self.viewers: list[Viewer] = []
 
     def serve(self) -> str:
-        exhibit = open_exhibit([self.run], labels=self.labels, saves=self.folder / "saves")
-        self.viewers.append(Viewer(page_of(exhibit)).start())
+        scene = open_scene([self.run], labels=self.labels, saves=self.folder / "saves")
+        self.viewers.append(Viewer(page_of(scene)).start())
         return self.viewers[-1].url
 
     def restart(self) -> str:

@@ -11,8 +11,8 @@ from PIL import Image
 from browser.page import Tab
 from s5engine.view.app import page_of
 from s5engine.view.colours import relight
-from s5engine.view.exhibit import open_exhibit
 from s5engine.view.keys import KEYS
+from s5engine.view.scene import open_scene
 from s5engine.view.serve import Viewer
 
 START = "?zoom=1.5&x=250&y=150"
@@ -22,17 +22,17 @@ START = "?zoom=1.5&x=250&y=150"
 def url(data, tmp_path_factory, browser):
     folder = tmp_path_factory.mktemp("keys")
     (folder / "labels").mkdir()
-    exhibit = open_exhibit([data / "run1"], labels=folder / "labels", saves=folder / "saves")
-    viewer = Viewer(page_of(exhibit)).start()
+    scene = open_scene([data / "run1"], labels=folder / "labels", saves=folder / "saves")
+    viewer = Viewer(page_of(scene)).start()
     yield viewer.url
     viewer.stop()
 
 
 @pytest.fixture
 def two(data, tmp_path, browser):
-    exhibit = open_exhibit([data / "run1", data / "run2"], saves=tmp_path / "saves")
-    viewer = Viewer(page_of(exhibit)).start()
-    yield exhibit, viewer.url
+    scene = open_scene([data / "run1", data / "run2"], saves=tmp_path / "saves")
+    viewer = Viewer(page_of(scene)).start()
+    yield scene, viewer.url
     viewer.stop()
 
 
@@ -223,12 +223,12 @@ def test_panels_lie_side_by_side_where_there_is_room_and_have_their_runs_names(
 
 
 def test_a_panels_name_is_text(two, tab: Tab) -> None:
-    exhibit, url = two
-    exhibit.panels[1].title = "<img src=x onerror='window.ran=1'>"
+    scene, url = two
+    scene.panels[1].title = "<img src=x onerror='window.ran=1'>"
     tab.open(url)
     assert tab.page.evaluate("window.ran") is None
-    assert tab.page.get_by_text(exhibit.panels[1].title, exact=True).count() == 1
-    assert tab.page.get_by_role("figure", name=exhibit.panels[1].title).count() == 1
+    assert tab.page.get_by_text(scene.panels[1].title, exact=True).count() == 1
+    assert tab.page.get_by_role("figure", name=scene.panels[1].title).count() == 1
 
 
 @pytest.mark.slow

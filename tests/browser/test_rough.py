@@ -13,8 +13,8 @@ import xarray as xr
 from browser.page import Tab
 from s5engine.view import rough
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import Exhibit, Panel
 from s5engine.view.pictures import SurfacePicture
+from s5engine.view.scene import Panel, Scene
 from s5engine.view.serve import Viewer
 
 
@@ -58,7 +58,7 @@ def url(browser, tmp_path: Path, monkeypatch):
 
     def serve() -> str:
         panel = Panel("volume", surface=Held("held", pyramid()))
-        viewers.append(Viewer(page_of(Exhibit([panel], "s", tmp_path))).start())
+        viewers.append(Viewer(page_of(Scene([panel], "s", tmp_path))).start())
         return viewers[-1].url
 
     yield serve

@@ -15,7 +15,7 @@ import s5engine as s5
 from browser.page import LEFT, Tab
 from s5engine.view import page
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import open_exhibit
+from s5engine.view.scene import open_scene
 from s5engine.view.serve import Viewer
 
 GRAY = "?colour=gray&opacity=1&zoom=1"
@@ -47,8 +47,8 @@ def check(tab: Tab, seen: np.ndarray, number: int, ink: np.ndarray, places) -> N
 
 @pytest.fixture
 def two(data, tmp_path, browser):
-    exhibit = open_exhibit([data / "run1", data / "run2"], saves=tmp_path / "saves")
-    viewer = Viewer(page_of(exhibit)).start()
+    scene = open_scene([data / "run1", data / "run2"], saves=tmp_path / "saves")
+    viewer = Viewer(page_of(scene)).start()
     yield viewer.url
     viewer.stop()
 
@@ -111,7 +111,7 @@ def test_a_run_that_another_process_writes_fills_in(
     viewer = None
     try:
         wait_until(lambda: (run / "run.json").exists() or writer.poll() is not None)
-        viewer = Viewer(page_of(open_exhibit([run], saves=tmp_path / "saves"))).start()
+        viewer = Viewer(page_of(open_scene([run], saves=tmp_path / "saves"))).start()
         empty = tab.open(viewer.url, GRAY + "&x=1024&y=150")
         tab.page.evaluate("window.kept = true")
         left, right = [(150, 700), (60, 900)], [(150, 1100), (250, 1400)]

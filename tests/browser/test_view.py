@@ -13,7 +13,7 @@ import s5engine as s5
 from browser.page import Tab
 from s5engine.view.app import page_of
 from s5engine.view.colours import OVERLAY_OPACITY, OVERLAYS
-from s5engine.view.exhibit import open_exhibit
+from s5engine.view.scene import open_scene
 from s5engine.view.serve import Viewer
 
 
@@ -24,8 +24,8 @@ def saves(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(data, saves, browser):
-    exhibit = open_exhibit([data / "run1"], labels=data / "labels", saves=saves)
-    viewer = Viewer(page_of(exhibit)).start()
+    scene = open_scene([data / "run1"], labels=data / "labels", saves=saves)
+    viewer = Viewer(page_of(scene)).start()
     yield viewer.url
     viewer.stop()
 

@@ -24,7 +24,7 @@ import s5engine as s5
 from s5engine.cli_info import run_lines, volume_lines
 from s5engine.errors import S5Error, StoreError
 from s5engine.foreign import read_json, reading
-from s5engine.view.exhibit import _open
+from s5engine.view.scene import _open
 from support import counting_model
 
 #: Values that no metadata should have in most places.

@@ -21,7 +21,7 @@ from s5engine.phantom.layouts import encode_layer
 from s5engine.source import RetryPolicy, list_layers, open_stack
 from s5engine.source.deadline import ask_filesystem, within
 from s5engine.source.http import HttpClient
-from s5engine.source.retry import Halt
+from s5engine.source.retry import CancelToken
 from s5engine.store import remote
 from support import deleted_files
 
@@ -141,7 +141,7 @@ def right(asked: Asked) -> list[Packet]:
 def fails_soon(call: Callable[[], Any]) -> S5Error:
     """Return the one error that a read ends in."""
     with pytest.raises(S5Error) as told:
-        within(LONG, call, Halt())
+        within(LONG, call, CancelToken())
     assert len(str(told.value)) < 500
     return told.value
 
@@ -297,7 +297,7 @@ def test_a_disk_that_is_full_all_the_same_is_one_clear_error(
     server.answer = lambda asked: [reply(FILE)]
     client = HttpClient(None, IMPATIENT)
     with pytest.raises(SourceError, match="No space left on device"):
-        client.range(server.url + "/0.tif", 0, 10, Halt(), Full())  # type: ignore[arg-type]
+        client.range(server.url + "/0.tif", 0, 10, CancelToken(), Full())  # type: ignore[arg-type]
     client.close()
 
 
@@ -352,5 +352,5 @@ def test_any_file_system_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SourceError, match=r"stuck://a/b could not be read.*no answer within"):
         list_layers("stuck://a/b", retry=IMPATIENT)
     with pytest.raises(SourceError, match=r"no answer within 0\.54 s"):
-        ask_filesystem(lambda: time.sleep(3), "x", IMPATIENT, Halt(), size=1024)
+        ask_filesystem(lambda: time.sleep(3), "x", IMPATIENT, CancelToken(), size=1024)
     assert time.monotonic() - start < 2.5

@@ -16,8 +16,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from s5engine.view.app import page_of
-from s5engine.view.exhibit import Exhibit, show_ink
 from s5engine.view.gate import may_write
+from s5engine.view.scene import Scene, show_ink
 from s5engine.view.serve import Viewer
 from s5engine.view.url import SETTINGS
 from viewer_page import CROSS_SITE, OPENED, OpenPage, ask, payload_of, served, small_exhibit
@@ -60,15 +60,15 @@ _SHOWN_AS_TEXT = {("Title", "text"), ("figure", "name")}
 
 
 class Shown:
-    """A server whose exhibit each test sets, and the document of the last page."""
+    """A server whose scene each test sets, and the document of the last page."""
 
-    def __init__(self, exhibit: Exhibit) -> None:
-        self.exhibit, self.document = exhibit, Document()
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.document = scene, Document()
         self.viewer = Viewer(self._fill).start()
 
     def _fill(self, doc: Document) -> None:
         self.document = doc
-        page_of(self.exhibit)(doc)
+        page_of(self.scene)(doc)
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def assert_only_text(document: Document, attack: str) -> None:
 def test_an_address_a_store_and_a_folder_say_text(
     shown: Shown, name: str, said: str, called: str, folder: str
 ) -> None:
-    shown.exhibit = show_ink(ink_called(called), None, "out/view")
-    shown.exhibit.panels[0].title = folder
+    shown.scene = show_ink(ink_called(called), None, "out/view")
+    shown.scene.panels[0].title = folder
     status, _, html = ask(shown.viewer, f"/?{name}={quote_plus(said)}", **OPENED)
     assert status == 200
     document = shown.document
@@ -195,7 +195,7 @@ def test_only_a_page_that_its_person_opened_writes(tmp_path: Path, headers, writ
 
 
 def test_no_token_of_somebody_elses_making_opens_a_connection(shown: Shown) -> None:
-    page, other = OpenPage(shown.viewer, headers=CROSS_SITE), served(shown.exhibit)
+    page, other = OpenPage(shown.viewer, headers=CROSS_SITE), served(shown.scene)
     try:
         foreign = OpenPage(other).token  # of another process: another key
     finally:

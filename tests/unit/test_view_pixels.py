@@ -17,7 +17,6 @@ from s5engine.geometry import Box
 from s5engine.ops.contrast import lookup_table
 from s5engine.store.png import write_gray_png
 from s5engine.view.cache import TileCache
-from s5engine.view.exhibit import open_exhibit
 from s5engine.view.labels import inside, open_labels, part_boxes
 from s5engine.view.masks import MaskPicture
 from s5engine.view.painter import Painter
@@ -25,6 +24,7 @@ from s5engine.view.picture_levels import levels_of
 from s5engine.view.pictures import InkPicture, SurfacePicture
 from s5engine.view.pixels import Wanted, missing, read_whole
 from s5engine.view.region import LARGEST, MOST_PIXELS, Seen, Span, span_of
+from s5engine.view.scene import open_scene
 from s5engine.view.url import ViewSettings, from_query, to_query
 
 
@@ -219,12 +219,12 @@ def test_an_address_with_nonsense_is_refused(query) -> None:
 
 def test_wrong_places_are_refused_before_anything_is_served(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="nothing at"):
-        open_exhibit([tmp_path / "none"])
+        open_scene([tmp_path / "none"])
     with pytest.raises(StoreError, match="neither a run nor"):
-        open_exhibit([tmp_path])
+        open_scene([tmp_path])
     with pytest.raises(InvalidArgumentError, match="--labels"):
-        open_exhibit([tmp_path], proposal=tmp_path)
+        open_scene([tmp_path], proposal=tmp_path)
     with pytest.raises(InvalidArgumentError, match="0 places"):
-        open_exhibit([])
+        open_scene([])
     with pytest.raises(SourceNotFoundError, match="labels"):
         open_labels(tmp_path / "none", "s", Box(0, 10, 0, 10))

@@ -12,12 +12,12 @@ import pytest
 from s5engine.errors import InvalidArgumentError, SourceError
 from s5engine.source import RetryPolicy
 from s5engine.source.retry import (
-    Halt,
-    Pacer,
+    CancelToken,
+    RateGate,
     StoppedError,
     TransientError,
     parse_retry_after,
-    persist,
+    retry_call,
 )
 
 
@@ -36,10 +36,10 @@ def failing(times, retry_after=None):
 def test_a_passing_failure_is_tried_again_until_the_policy_ends():
     policy = RetryPolicy(attempts=4, delay=0)
     attempt, _ = failing(3)
-    assert persist(attempt, "x", policy, Pacer(), Halt()) == 4
+    assert retry_call(attempt, "x", policy, RateGate(), CancelToken()) == 4
     attempt, calls = failing(4)
     with pytest.raises(SourceError, match=r"x could not be read \(tried 4 times\): busy"):
-        persist(attempt, "x", policy, Pacer(), Halt())
+        retry_call(attempt, "x", policy, RateGate(), CancelToken())
     assert len(calls) == 4
 
 
@@ -53,7 +53,7 @@ def test_what_has_little_hope_is_given_up_sooner_but_not_later():
             raise TransientError("refused", attempts=hope)
 
         with pytest.raises(SourceError, match="refused"):
-            persist(refused, "x", policy, Pacer(), Halt())
+            retry_call(refused, "x", policy, RateGate(), CancelToken())
         assert len(calls) == tries
 
 
@@ -65,18 +65,18 @@ def test_pauses_double_up_to_the_bound_and_jitter_only_shortens():
 
 
 def test_retry_after_is_obeyed_by_all_requests_and_refused_if_too_long():
-    pacer, policy = Pacer(), RetryPolicy(attempts=2, delay=0, longest_wait=1)
+    rate_gate, policy = RateGate(), RetryPolicy(attempts=2, delay=0, longest_wait=1)
     attempt, _ = failing(1, retry_after=0.2)
     start = time.monotonic()
-    assert persist(attempt, "x", policy, pacer, Halt()) == 2
+    assert retry_call(attempt, "x", policy, rate_gate, CancelToken()) == 2
     assert time.monotonic() - start >= 0.2
-    pacer.hold(0.1)
+    rate_gate.hold(0.1)
     start = time.monotonic()
-    persist(lambda: 1, "another", policy, pacer, Halt())
+    retry_call(lambda: 1, "another", policy, rate_gate, CancelToken())
     assert time.monotonic() - start >= 0.09
     attempt, _ = failing(1, retry_after=99)
     with pytest.raises(SourceError, match="asks to wait 99 s"):
-        persist(attempt, "x", policy, Pacer(), Halt())
+        retry_call(attempt, "x", policy, RateGate(), CancelToken())
 
 
 def test_retry_after_is_seconds_or_a_date():
@@ -89,17 +89,17 @@ def test_retry_after_is_seconds_or_a_date():
 
 
 def test_a_halt_wakes_sleepers_and_calls_back_once():
-    halt, seen = Halt(), []
-    ticket = halt.register(lambda: seen.append("forgotten"))
-    halt.forget(ticket)
-    halt.register(lambda: seen.append("called"))
-    timer = threading.Timer(0.05, halt.set)
+    cancel_token, seen = CancelToken(), []
+    ticket = cancel_token.register(lambda: seen.append("forgotten"))
+    cancel_token.forget(ticket)
+    cancel_token.register(lambda: seen.append("called"))
+    timer = threading.Timer(0.05, cancel_token.set)
     timer.start()
     with pytest.raises(StoppedError):
-        halt.sleep(30)
+        cancel_token.sleep(30)
     timer.join()
     assert seen == ["called"]
-    halt.register(lambda: seen.append("at once"))
+    cancel_token.register(lambda: seen.append("at once"))
     assert seen == ["called", "at once"]
 
 

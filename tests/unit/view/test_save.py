@@ -12,7 +12,7 @@ from PIL import Image
 
 import s5engine as s5
 from s5engine.view import save
-from s5engine.view.exhibit import show_ink
+from s5engine.view.scene import show_ink
 from s5engine.view.url import ViewSettings
 
 
@@ -30,9 +30,9 @@ def test_pieces_make_the_composite(
         dims=("window", "y", "x"),
         coords={"window": [3, 4], "y": np.arange(70) + 7, "x": np.arange(110) + 5},
     )
-    exhibit = show_ink(ink, None, tmp_path)
+    scene = show_ink(ink, None, tmp_path)
     settings = ViewSettings(show=show, boost=1.7, colour="gray", flip=True)
-    path = save.save_view(exhibit, exhibit.panels[0], settings, exhibit.box)
+    path = save.save_view(scene, scene.panels[0], settings, scene.box)
     chosen = ink if show in ("mean", "max") else ink.sel(window=[int(show)])
     method = "max" if show == "max" else "mean"
     expected = s5.composite(chosen, method=method, boost=1.7, flip=True, reduce=1)

@@ -13,8 +13,8 @@ import torch
 
 import s5engine as s5
 from s5engine.infer import memory
-from s5engine.model import ink_model, owner
-from s5engine.model.owner import InferenceStoppedError, run_on
+from s5engine.model import device_thread, ink_model
+from s5engine.model.device_thread import InferenceStoppedError, run_on
 from support import noise, texture, volume_of
 
 
@@ -67,7 +67,7 @@ def test_a_stopped_run_ends_after_the_present_batch() -> None:
         nonlocal seen
         seen += 1
         if seen == 3:
-            owner.stop_inference()
+            device_thread.stop_inference()
         return texture(tiles)
 
     model = s5.wrap_model(network, tile=64)

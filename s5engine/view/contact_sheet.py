@@ -28,7 +28,7 @@ _SIDE, _PAIRS = 280, 3
 _BINS = 256
 
 
-def write_glance(store: str | Path, folder: str | Path) -> list[Path]:
+def write_contact_sheet(store: str | Path, folder: str | Path) -> list[Path]:
     """Write a contact sheet and a histogram of a volume or of a run's ink.
 
     The sheet shows every layer plain and contrasted, or every window and their mean and maximum.

@@ -53,7 +53,7 @@ class Panel:
 
 
 @dataclass
-class Exhibit:
+class Scene:
     """All that one server shows, opened once and shared by its pages.
 
     Attributes
@@ -93,13 +93,13 @@ class Exhibit:
         return [c for c in found[0] if all(c in other for other in found)] if found else []
 
 
-def open_exhibit(
+def open_scene(
     places: Sequence[str | Path],
     *,
     labels: str | Path | None = None,
     proposal: str | Path | None = None,
     saves: str | Path = "out/view",
-) -> Exhibit:
+) -> Scene:
     """Open what is to be shown; only metadata is read.
 
     Parameters
@@ -142,14 +142,14 @@ def open_exhibit(
         elif panel.run is not None:
             panel.surface = _surface_of(panel.run)
     segment = _segment(panels)
-    exhibit = Exhibit(panels, segment, Path(saves))
+    scene = Scene(panels, segment, Path(saves))
     if labels is not None:
-        exhibit.labels = open_labels(labels, segment, _drawable(exhibit), proposal)
-        exhibit.sketch = Sketch(exhibit.labels)
-    return exhibit
+        scene.labels = open_labels(labels, segment, _drawable(scene), proposal)
+        scene.sketch = Sketch(scene.labels)
+    return scene
 
 
-def show_ink(ink: xr.DataArray, surface: xr.DataArray | None, saves: str | Path) -> Exhibit:
+def show_ink(ink: xr.DataArray, surface: xr.DataArray | None, saves: str | Path) -> Scene:
     """Return what shows ink that is already open, and the volume below it.
 
     Raises
@@ -170,7 +170,7 @@ def show_ink(ink: xr.DataArray, surface: xr.DataArray | None, saves: str | Path)
         if getattr(surface, "dims", None) != ("layer", "y", "x"):
             raise InvalidArgumentError("The surface has the dims (layer, y, x).")
         panel.surface = SurfacePicture(f"volume {id(surface)}", [surface])
-    return Exhibit([panel], _segment([panel]), Path(saves))
+    return Scene([panel], _segment([panel]), Path(saves))
 
 
 def _open(place: str) -> Panel:
@@ -282,7 +282,7 @@ def _union(boxes: Sequence[Box]) -> Box:
     return Box(min(y0), max(y1), min(x0), max(x1))
 
 
-def _drawable(exhibit: Exhibit) -> Box:
+def _drawable(scene: Scene) -> Box:
     """Return what the parts are cut from: the volume's pixels, or the ink's where there is none."""
-    surface = exhibit.panels[0].surface
-    return exhibit.box if surface is None else _box(surface.origin, surface.shape)
+    surface = scene.panels[0].surface
+    return scene.box if surface is None else _box(surface.origin, surface.shape)

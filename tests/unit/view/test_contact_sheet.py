@@ -14,7 +14,7 @@ from s5engine.cli import app
 from s5engine.phantom import Phantom
 from s5engine.store.pyramid import open_pyramid, write_pyramid
 from s5engine.view import shrink as module
-from s5engine.view.glance import write_glance
+from s5engine.view.contact_sheet import write_contact_sheet
 from s5engine.view.shrink import count_values, pick_level, shrink
 from support import counting_model, noise, volume_of
 from unit.store.segments import write_layers
@@ -47,7 +47,7 @@ def test_the_coarsest_level_that_is_large_enough_is_taken(tmp_path: Path) -> Non
 @pytest.mark.parametrize("kind", ["volume", "ink"])
 def test_info_draws_a_sheet_and_a_histogram(tmp_path: Path, kind: str) -> None:
     store = volume_store(tmp_path) if kind == "volume" else ink_store(tmp_path)
-    sheet, histogram = write_glance(store, tmp_path / "out")
+    sheet, histogram = write_contact_sheet(store, tmp_path / "out")
     for path in (sheet, histogram):
         picture = np.asarray(Image.open(path))
         assert picture.std() > 20
