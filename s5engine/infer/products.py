@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from s5engine.atomic import atomic_write
+from s5engine.ops.reduce import cell_sums
 from s5engine.store.png import AT_ONCE, write_gray_png
 
 if TYPE_CHECKING:
@@ -82,26 +83,13 @@ def write_overview(ink: xr.DataArray, path: Path) -> Path:
         plane = ink.sel(window=window)
         for rows, columns in _blocks(plane):
             values = plane.data[rows, columns].compute(scheduler="synchronous")
-            cells_y = np.arange(rows.start, rows.stop) // factor
-            cells_x = np.arange(columns.start, columns.stop) // factor
-            starts_y = np.flatnonzero(np.diff(cells_y, prepend=-1))
-            starts_x = np.flatnonzero(np.diff(cells_x, prepend=-1))
-            sums = np.add.reduceat(np.add.reduceat(values, starts_y, 0), starts_x, 1)
-            area = np.outer(
-                _run_lengths(starts_y, values.shape[0]), _run_lengths(starts_x, values.shape[1])
-            )
-            where = np.ix_(cells_y[starts_y], cells_x[starts_x])
-            total[where] += sums
-            count[where] += area
+            first = (rows.start, columns.start)
+            cells = cell_sums(values, factor, first=first, axes=(0, 1), dtype=np.float32)
+            total[cells.rows, cells.columns] += cells.sums
+            count[cells.rows, cells.columns] += cells.counts
     gray = (np.clip(total / count, 0, 1) * 255).astype(np.uint8)
     write_gray_png(path, gray.shape, [gray])
     return path
-
-
-def _run_lengths(starts: np.ndarray, end: int) -> np.ndarray:
-    """Return the length of each run that begins at ``starts``."""
-    lengths: np.ndarray = np.diff(starts, append=end)
-    return lengths
 
 
 def _planes(ink: xr.DataArray, folder: Path, ending: str) -> Iterator[tuple[xr.DataArray, Path]]:

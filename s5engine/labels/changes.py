@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from s5engine.labels.relabel_rule import Mask, Proposal
+from s5engine.ops.reduce import cell_sums
 
 #: Longest side of the picture with its legend, px.
 SIDE = 2000
@@ -24,14 +24,6 @@ COLOURS = {
     "newly ignored": (230, 150, 30),
     "ignored before": (50, 70, 130),
 }
-
-
-class _Reduced(NamedTuple):
-    """Sums over cells of factor × factor px, and where the cells are."""
-
-    rows: slice
-    columns: slice
-    sums: npt.NDArray[np.float32]
 
 
 class Changes:
@@ -64,18 +56,8 @@ class Changes:
         for name, where in kinds:
             # Later ones win: questioned ink is red even where it is kept.
             pixels[where] = COLOURS[name]
-        reduced = self._reduce(pixels, top, left)
-        self._sums[reduced.rows, reduced.columns] += reduced.sums
-
-    def _reduce(self, pixels: npt.NDArray[np.float32], top: int, left: int) -> _Reduced:
-        """Add up the pixels of each cell that the block touches."""
-        spans = []
-        for axis, first in ((0, top), (1, left)):
-            cells = np.arange(first, first + pixels.shape[axis]) // self._factor
-            starts = np.flatnonzero(np.diff(cells, prepend=-1))
-            pixels = np.add.reduceat(pixels, starts, axis=axis)
-            spans.append(slice(int(cells[0]), int(cells[-1]) + 1))
-        return _Reduced(spans[0], spans[1], pixels)
+        found = cell_sums(pixels, self._factor, first=(top, left), axes=(0, 1), dtype=np.float32)
+        self._sums[found.rows, found.columns] += found.sums
 
     def save(self, path: Path, counts: dict[str, int]) -> None:
         """Write the picture with a legend that gives the number of pixels of each colour."""

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from s5engine.geometry import Box
+from s5engine.ops.reduce import block_mean
 from s5engine.source.mask_rows import mask_rows
-from s5engine.view.picture_levels import TILE, Level, Pixels, block_mean, levels_of
+from s5engine.view.picture_levels import TILE, Level, Pixels, levels_of
 from s5engine.view.pictures import Gray, Tile
 
 #: Segment pixels along a pixel of the smaller picture.

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.ops.reduce import block_mean
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -78,18 +80,6 @@ class Level:
         ]
         block = np.asarray(self.data[(planes, *spans)].compute(scheduler="synchronous"))
         return block if self.further == 1 else block_mean(block, self.further)
-
-
-def block_mean(block: Pixels, factor: int) -> Pixels:
-    """Return (plane, y, x) pixels averaged over squares; the last ones over what there is."""
-    sums = block.astype(np.float32, copy=False)
-    for axis in (2, 1):
-        length = sums.shape[axis]
-        starts = np.arange(0, length, factor)
-        counts = np.diff(starts, append=length).astype(np.float32)
-        sums = np.add.reduceat(sums, starts, axis=axis)
-        sums = sums / (counts if axis == 2 else counts[:, None])
-    return sums
 
 
 def levels_of(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from s5engine.ops.reduce import block_mean
+
 if TYPE_CHECKING:
     import xarray as xr
 
@@ -44,19 +46,8 @@ def shrink(array: xr.DataArray, side: int) -> np.ndarray:
             rows = slice(y * factor, min((y + step) * factor, height))
             columns = slice(x * factor, min((x + step) * factor, width))
             square: Any = array[:, rows, columns].values
-            small[:, y : y + step, x : x + step] = _means(square, factor)
+            small[:, y : y + step, x : x + step] = block_mean(square, factor)
     return small
-
-
-def _means(square: np.ndarray, factor: int) -> np.ndarray:
-    """Return the means of factor × factor pixels; of what there is at the far borders."""
-    _, height, width = square.shape
-    starts = np.arange(0, height, factor), np.arange(0, width, factor)
-    sums = np.add.reduceat(square, starts[0], axis=1, dtype=np.float64)
-    sums = np.add.reduceat(sums, starts[1], axis=2)
-    counts = [np.diff(s, append=n) for s, n in zip(starts, (height, width), strict=True)]
-    means: np.ndarray = sums / np.outer(*counts)
-    return means
 
 
 def count_values(array: xr.DataArray, bins: int, top: float) -> np.ndarray:
