@@ -8,6 +8,7 @@ import http.client
 import json
 import re
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +50,15 @@ def ask(
     viewer: Viewer, path: str, method: str = "GET", **headers: str
 ) -> tuple[int, Mapping[str, str], str]:
     """Return status, headers and body of an answer; headers are written with ``_`` for ``-``."""
-    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=10)
-    connection.putrequest(method, path, skip_host=True)
-    for name, value in ({"Host": f"127.0.0.1:{viewer.port}"} | headers).items():
-        connection.putheader(name.replace("_", "-"), value)
-    connection.endheaders()
-    answer = connection.getresponse()
-    body = answer.read().decode("utf-8", "replace")
-    connection.close()
+    # A machine may be busy.
+    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=120)
+    with closing(connection):
+        connection.putrequest(method, path, skip_host=True)
+        for name, value in ({"Host": f"127.0.0.1:{viewer.port}"} | headers).items():
+            connection.putheader(name.replace("_", "-"), value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        body = answer.read().decode("utf-8", "replace")
     return answer.status, dict(answer.getheaders()), body
 
 

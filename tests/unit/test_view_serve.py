@@ -125,7 +125,7 @@ def test_another_name_is_told_nothing_of_this_server(viewer, host: str) -> None:
 
 
 def refused(viewer: Viewer, host: str) -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", viewer.port, timeout=120)
     connection.putrequest("GET", "/", skip_host=True)
     connection.putheader("Host", host)
     connection.endheaders()

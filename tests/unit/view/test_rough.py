@@ -154,7 +154,7 @@ class Held(SurfacePicture):
 
     def read(self, level, tile, choice, count=1):
         if level == 0:
-            assert self.may.wait(20)
+            assert self.may.wait(120)
         return super().read(level, tile, choice, count)
 
 
@@ -176,7 +176,7 @@ def told(monkeypatch):
     def wait_for(*words: object) -> list[tuple[object, ...]]:
         """Return what was told, but for pixels shown again while others are waited for."""
         with changed:
-            assert changed.wait_for(lambda: words in heard, 20), heard
+            assert changed.wait_for(lambda: words in heard, 120), heard
             return list(dict.fromkeys(heard))
 
     painter = Painter(
