@@ -128,7 +128,7 @@ def test_a_run_that_another_process_writes_fills_in(
         assert writer.poll() is None
         (allowed / "1").touch()
         wait_until(lambda: filled(right[0]))
-        assert writer.wait(30) == 0
+        assert writer.wait(120) == 0
         tab.wait_note("finished")
         check(tab, tab.settled(), 0, ink, left + right)
         assert tab.page.evaluate("window.kept")

@@ -106,7 +106,7 @@ def test_plain_lines_break_a_long_silence() -> None:
         mock.patch("sys.stderr", io.StringIO()),
         console.progress("predict", 300, "tiles"),
     ):
-        assert heard.wait(10)
+        assert heard.wait(120)
     assert said[0] == "predict: 300 tiles to do"
     assert said[1].startswith("predict: 0 of 300 tiles, 0 s gone")
 

@@ -143,7 +143,7 @@ def test_a_newer_wish_overtakes_an_older_one_and_what_is_out_of_date_is_read_aga
     painter = Painter(cache, deliver, finished=lambda number, sharp: whole.set())
     wanted = Wanted(picture, Span(0, 0, 100, 0, 100), "mean")
     painter.ask({"a": [wanted]})
-    assert whole.wait(20)
+    assert whole.wait(120)
     assert got == [("a", "mean", True)]
     picture.reopen()
     assert missing(wanted, cache)

@@ -51,7 +51,7 @@ class Page:
 
     def wait(self, true: Callable[[], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(true, 20), (self.sent, self.marks, self.finished)
+            assert self._changed.wait_for(true, 120), (self.sent, self.marks, self.finished)
 
 
 @pytest.fixture
