@@ -29,7 +29,7 @@ OPENED = {"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Des
 CROSS_SITE = OPENED | {"Sec-Fetch-Site": "cross-site"}
 
 
-def small_exhibit(folder: Path, *, segment: str = "test", run: str = "run") -> Scene:
+def small_scene(folder: Path, *, segment: str = "test", run: str = "run") -> Scene:
     """Return a view of a run with label files, over a volume of 20 layers."""
     volume = volume_of(noise((20, 60, 90)))
     ink = volume.isel(layer=slice(0, 2)).rename(layer="window").astype(np.float32) / 255

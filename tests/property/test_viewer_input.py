@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from s5engine.view import painter
 from s5engine.view.region import seen_of
 from s5engine.view.serve import Viewer
-from viewer_page import OPENED, OpenPage, ask, served, small_exhibit
+from viewer_page import OPENED, OpenPage, ask, served, small_scene
 
 #: Controls of a page, and which of their properties it sets.
 _CONTROLS = {
@@ -72,7 +72,7 @@ _SCREEN = ("y0", "y1", "x0", "x1", "zoom", "number")
 
 @pytest.fixture(scope="module")
 def viewer(tmp_path_factory) -> Iterator[Viewer]:
-    made = served(small_exhibit(tmp_path_factory.mktemp("odd")))
+    made = served(small_scene(tmp_path_factory.mktemp("odd")))
     gc.freeze()  # Bokeh collects garbage at the end of each session
     yield made
     gc.unfreeze()
@@ -336,6 +336,6 @@ def closing(tmp_path_factory) -> Iterator[Viewer]:
             read(*words)
 
         patch.setattr(painter, "read_tiles", slowly)
-        made = served(small_exhibit(tmp_path_factory.mktemp("closing")))
+        made = served(small_scene(tmp_path_factory.mktemp("closing")))
         yield made
         made.stop()

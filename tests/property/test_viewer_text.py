@@ -20,7 +20,7 @@ from s5engine.view.gate import may_write
 from s5engine.view.scene import Scene, show_ink
 from s5engine.view.serve import Viewer
 from s5engine.view.url import SETTINGS
-from viewer_page import CROSS_SITE, OPENED, OpenPage, ask, payload_of, served, small_exhibit
+from viewer_page import CROSS_SITE, OPENED, OpenPage, ask, payload_of, served, small_scene
 
 #: Openings of markup, scripts, templates and formulas, between which anything is drawn.
 _OPENINGS = (
@@ -73,7 +73,7 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory) -> Iterator[Shown]:
-    made = Shown(small_exhibit(tmp_path_factory.mktemp("shown")))
+    made = Shown(small_scene(tmp_path_factory.mktemp("shown")))
     gc.freeze()  # Bokeh collects garbage at the end of each session
     yield made
     gc.unfreeze()
@@ -170,7 +170,7 @@ def drawn_square(page: OpenPage) -> None:
     ],
 )
 def test_only_a_page_that_its_person_opened_writes(tmp_path: Path, headers, writes) -> None:
-    viewer = served(small_exhibit(tmp_path))
+    viewer = served(small_scene(tmp_path))
     try:
         with OpenPage(viewer, "?zoom=2&x=45&y=30", headers) as page:
             screen = next(
