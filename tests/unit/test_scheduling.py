@@ -308,6 +308,10 @@ def test_the_verbs_do_their_work_there(tmp_path: Path) -> None:
     told = CliRunner().invoke(app, ["plan", *words[1:], "--scheduler", "threads", "--workers", "1"])
     assert told.exit_code == 0, told.output
     assert "FLOP" in told.output
+    flag = CliRunner().invoke(app, [*words, "--plan", "-o", str(tmp_path / "run")])
+    lines = [text.splitlines()[:4] for text in (told.stdout, flag.stdout)]
+    assert lines[0] == lines[1]  # what follows tells of memory now
+    assert not (tmp_path / "run").exists()
     ran = CliRunner().invoke(app, [*words, "--workers", "1", "-o", str(tmp_path / "run")])
     assert ran.exit_code == 0, ran.output
     assert s5.open_run(tmp_path / "run").ink.shape == (1, 130, 130)
