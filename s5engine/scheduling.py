@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import os
-import signal
 import socket
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s5engine.budget import current_rss, format_bytes, resolve_budget
+from s5engine.budget import resolve_budget
 from s5engine.console import say
-from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
+from s5engine.errors import InvalidArgumentError, SchedulerError
 from s5engine.infer.pinning import needed_resources, optimize_pinned
-from s5engine.model.device_thread import run_on
+from s5engine.local_workers import (
+    LOCALHOST,
+    QUIET,
+    WorkerSpec,
+    kill_workers,
+    nanny_options,
+    worker_specs,
+    worker_variables,
+)
 
 if TYPE_CHECKING:
     from distributed import Client
 
-#: Only this machine can reach what is started here.
-LOCALHOST = "127.0.0.1"
-#: Least memory of a worker process: Python, dask and torch take half of it.
-LEAST_WORKER_BYTES = 600 * 2**20
 #: Seconds to wait for a scheduler to answer.
 _PATIENCE = 8
-#: What dask sets glibc's threshold to for its workers, bytes.
-_DASK_TRIMS_AT = "65536"
 #: Where dashboards are by custom; another port is taken where it is not free.
 _DASHBOARD_PORT = 8787
-#: Only errors of dask's own are shown.
-_QUIET = logging.ERROR
 #: Root tasks that a worker is given beyond its threads: read as they are needed, not all at once.
 _SATURATION = 1.1
 
@@ -60,24 +56,6 @@ class Cluster:
     dashboard: str | None
     workers: int
     threads: int
-
-
-@dataclass(frozen=True)
-class WorkerSpec:
-    """One worker process of a local cluster.
-
-    Attributes
-    ----------
-    threads : int
-    memory_bytes : int
-        Of the budget; the worker pauses and spills near it.
-    gpu : str or None
-        The only CUDA device that it sees, named as CUDA_VISIBLE_DEVICES names it.
-    """
-
-    threads: int
-    memory_bytes: int
-    gpu: str | None = None
 
 
 @contextmanager
@@ -144,56 +122,6 @@ def cluster(
             yield found
 
 
-def worker_specs(
-    workers: int | None,
-    budget: int,
-    *,
-    base: int | None = None,
-    cpus: int | None = None,
-    gpus: int | None = None,
-) -> list[WorkerSpec]:
-    """Return the worker processes that a budget allows on this machine.
-
-    Parameters
-    ----------
-    workers : int or None
-        How many; None is one for each CUDA device, or one.
-    budget : int
-        Bytes of all processes together, this one included.
-    base, cpus, gpus : int, optional
-        What this process holds, processors and CUDA devices; found out by default.
-
-    Raises
-    ------
-    BudgetError
-        If a worker would have less than `LEAST_WORKER_BYTES`.
-    InvalidArgumentError
-        If there are fewer CUDA devices than workers.
-    """
-    base = current_rss() if base is None else base
-    cpus = (os.cpu_count() or 1) if cpus is None else cpus
-    gpus = _count_gpus() if gpus is None else gpus
-    count = workers or max(gpus, 1)
-    if gpus and count > gpus:
-        raise InvalidArgumentError(
-            f"{count} workers would share {gpus} CUDA devices; each device has one owner.",
-            f"Ask for at most {gpus} workers.",
-        )
-    each = (budget - base) // count
-    if each < LEAST_WORKER_BYTES:
-        enough = -(-(base + count * LEAST_WORKER_BYTES) // 2**20) + 1
-        raise BudgetError(
-            f"{format_bytes(budget)} less {format_bytes(base)} of this process leave "
-            f"{format_bytes(max(each, 0))} for each of {count} worker processes, and one needs "
-            f"{format_bytes(LEAST_WORKER_BYTES)}.",
-            f'Give a budget of at least "{enough} MiB", fewer workers, or use threads.',
-        )
-    threads = max(1, cpus // count)
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = seen.split(",") if seen else [str(n) for n in range(gpus)]
-    return [WorkerSpec(threads, each, names[n] if gpus else None) for n in range(count)]
-
-
 def _check(address: str | None, workers: int | None) -> None:
     known = address is None or address in ("threads", "processes")
     if not known and "://" not in str(address) and not Path(str(address)).is_file():
@@ -224,25 +152,7 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
     import dask
     from distributed import Client, Nanny, Scheduler, SpecCluster
 
-    # Set before a worker's interpreter starts: libraries read it when they are loaded.
-    environment = "distributed.nanny.pre-spawn-environ"
-    variables = {
-        f"{environment}.{name}": str(_torch_threads())
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    }
-    # Processes share the processors: threads that wait must not spin (measured: half the time).
-    variables[f"{environment}.OMP_WAIT_POLICY"] = "PASSIVE"
-    # dask sets the first for its workers, and glibc then gives every array from 128 KiB on back at
-    # once: each batch of tiles was mapped anew, page by page (measured: 400,000 page faults instead
-    # of 600, and a small network ten times as slow). These are where glibc ends by itself.
-    variables[f"{environment}.MALLOC_TRIM_THRESHOLD_"] = str(64 * 2**20)
-    variables[f"{environment}.MALLOC_MMAP_THRESHOLD_"] = str(32 * 2**20)
-    # What `share_arena` does in this process.
-    variables[f"{environment}.MALLOC_ARENA_MAX"] = "1"
-    # What is set in this process goes first; there dask leaves its own value behind.
-    if os.environ.get("MALLOC_TRIM_THRESHOLD_") == _DASK_TRIMS_AT:
-        del os.environ["MALLOC_TRIM_THRESHOLD_"]
-    asked = {"distributed.scheduler.worker-saturation": _SATURATION, **variables}
+    asked = {"distributed.scheduler.worker-saturation": _SATURATION, **worker_variables()}
     with dask.config.set(asked):
         served = f"{LOCALHOST}:{_free_port(_DASHBOARD_PORT) if dashboard else 0}"
         options = {
@@ -252,9 +162,9 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
             "dashboard_address": served,
         }
         made = SpecCluster(
-            workers={n: {"cls": Nanny, "options": _nanny(s)} for n, s in enumerate(specs)},
+            workers={n: {"cls": Nanny, "options": nanny_options(s)} for n, s in enumerate(specs)},
             scheduler={"cls": Scheduler, "options": options},
-            silence_logs=_QUIET,
+            silence_logs=QUIET,
         )
         with made, Client(made) as client:
             client.wait_for_workers(len(specs))
@@ -264,36 +174,8 @@ def _processes(specs: list[WorkerSpec], dashboard: bool) -> Iterator[Cluster]:
             except BaseException:
                 # Ctrl-C among them. Else the end would wait for blocks that nobody wants any more;
                 # what they had written by halves is not in a journal.
-                _kill(made.workers.values())
+                kill_workers(made.workers.values())
                 raise
-
-
-def _kill(nannies: Iterable[Any]) -> None:
-    """End worker processes at once, and for good."""
-    for nanny in nannies:
-        nanny.auto_restart = False
-        if nanny.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(nanny.pid, signal.SIGKILL)
-
-
-def _nanny(spec: WorkerSpec) -> dict[str, Any]:
-    """Return the options of the process that starts a worker and starts it again if it dies."""
-    return {
-        "host": LOCALHOST,
-        "nthreads": spec.threads,
-        "memory_limit": spec.memory_bytes,
-        "dashboard": False,
-        "silence_logs": _QUIET,
-        "preload": [__name__],
-        "resources": {"GPU": 1} if spec.gpu is not None else None,
-        "env": {"CUDA_VISIBLE_DEVICES": spec.gpu} if spec.gpu is not None else None,
-    }
-
-
-def dask_setup(worker: object) -> None:
-    """Leave Ctrl-C to the process that started the workers; dask calls this in each of them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
@@ -346,23 +228,6 @@ def _announced(client: Client, dashboard: bool = True) -> Cluster:
     threads = int(known[0]["nthreads"])
     say(f"workers: {len(known)} with {threads} threads each")
     return Cluster(client, link, len(known), threads)
-
-
-def _count_gpus() -> int:
-    """Return the CUDA devices; without loading torch where there is no driver."""
-    if not Path("/proc/driver/nvidia").exists():
-        return 0
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def _torch_threads() -> int:
-    """Return how many threads torch uses, or would use, where this process runs networks."""
-    torch = sys.modules.get("torch")
-    if torch is not None:  # each thread has a number of its own, the owner's is what counts
-        return int(run_on("cpu", torch.get_num_threads))
-    return int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
 
 def _free_port(wanted: int) -> int:

@@ -109,5 +109,5 @@ class StoredArray:
                 self._read(inside)
             except S5Error:
                 raise
-            except Exception as error:
+            except Exception as error:  # codecs raise of all kinds
                 raise damaged(chunk_file(self._array, place), error) from error

@@ -297,7 +297,7 @@ def test_a_disk_that_is_full_all_the_same_is_one_clear_error(
     server.answer = lambda asked: [reply(FILE)]
     client = HttpClient(None, IMPATIENT)
     with pytest.raises(SourceError, match="No space left on device"):
-        client.range(server.url + "/0.tif", 0, 10, CancelToken(), Full())  # type: ignore[arg-type]
+        client.range(server.url + "/0.tif", 0, 10, CancelToken(), Full())  # type: ignore[arg-type] # what is used
     client.close()
 
 

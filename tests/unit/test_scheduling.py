@@ -28,8 +28,8 @@ from s5engine.cli import app, main
 from s5engine.errors import BudgetError, InvalidArgumentError, SchedulerError
 from s5engine.geometry import TileAxis
 from s5engine.infer import memory
+from s5engine.local_workers import LEAST_WORKER_BYTES, worker_specs
 from s5engine.model.device_thread import run_on
-from s5engine.scheduling import LEAST_WORKER_BYTES, worker_specs
 from s5engine.store import band_tasks
 from support import noise, texture, volume_of
 from unit.store.segments import files_of, pixels, write_layers

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import s5engine as s5
 from s5engine.infer import graph, memory, pinning
 from s5engine.infer.pinning import needed_resources
-from s5engine.scheduling import _nanny, worker_specs
+from s5engine.local_workers import nanny_options, worker_specs
 from support import noise, texture, volume_of
 
 #: Names of the workers.
@@ -204,7 +204,9 @@ def test_only_what_is_there_is_asked_for(
 @given(st.integers(1, 8))
 def test_each_device_of_a_machine_gets_a_process_that_sees_it_alone(gpus: int) -> None:
     specs = worker_specs(None, 64 * 2**30, base=0, cpus=16, gpus=gpus)
-    options = [_nanny(spec) for spec in specs]
+    options = [nanny_options(spec) for spec in specs]
     assert [o["env"]["CUDA_VISIBLE_DEVICES"] for o in options] == [str(n) for n in range(gpus)]
     assert all(o["resources"] == {"GPU": 1} for o in options)
-    assert all(_nanny(s)["env"] is None for s in worker_specs(2, 2**34, base=0, cpus=4, gpus=0))
+    assert all(
+        nanny_options(s)["env"] is None for s in worker_specs(2, 2**34, base=0, cpus=4, gpus=0)
+    )
