@@ -59,7 +59,7 @@ class Rot:
     def spoil(self, path: Path) -> None:
         data = bytearray(path.read_bytes())
         place = int(self.share * len(data))
-        if self.what == "flip":
+        if self.what == "flip" and data:  # an earlier cut may have left nothing
             data[place] ^= 1 << self.bit
         elif self.what == "cut":
             del data[place:]
