@@ -8,12 +8,12 @@ from pathlib import Path
 from s5engine.address import local_file
 from s5engine.errors import StoreError, afresh
 from s5engine.infer.record import JOURNAL, read_record, stores_in, write_record
+from s5engine.runtime.journal import Journal, rewrite
+from s5engine.runtime.journal_lines import read_settings
 from s5engine.store.check import Damage, check_store, remove_chunk
-from s5engine.store.journal_lines import read_settings
 from s5engine.store.levels import INK, INK_LEVELS, find_base, remove_levels
 from s5engine.store.nodes import open_group
 from s5engine.store.present import CHUNKS
-from s5engine.store.progress import Journal, rewrite
 
 #: The step of a run that writes each array.
 _STEPS = {"tiles": "predict", INK: "blend"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from s5engine.infer.culling import Index, culled
 from s5engine.infer.pinning import named_steps, needed_resources
 from s5engine.model.device_thread import stop_inference
-from s5engine.store.band_tasks import current_client
+from s5engine.runtime.clients import current_client
 
 if TYPE_CHECKING:
     import dask.array as da

@@ -20,7 +20,7 @@ from s5engine.infer.memory import (
     choose,
     pyramid_bytes,
 )
-from s5engine.store.band_tasks import current_client, share_error
+from s5engine.runtime.clients import current_client, share_error
 from s5engine.store.levels import INK_HEIGHTS
 from s5engine.store.pyramid import plan_levels
 from s5engine.store.pyramid_plan import MOST_AT_ONCE

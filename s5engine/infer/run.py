@@ -39,12 +39,12 @@ from s5engine.infer.surgery import recover_tiles
 from s5engine.infer.tile_array import pick_statistic
 from s5engine.infer.turns import Turns, step_seconds
 from s5engine.paths import check_output
-from s5engine.store.band_tasks import current_client
-from s5engine.store.journal_lines import read_finished, read_units
+from s5engine.runtime.clients import current_client
+from s5engine.runtime.journal import Journal, as_json, check_settings
+from s5engine.runtime.journal_lines import read_finished, read_units
 from s5engine.store.nodes import consolidate
 from s5engine.store.origins import stores_below
 from s5engine.store.present import check_present, holds_nothing, note_all_present
-from s5engine.store.progress import Journal, as_json, check_settings
 from s5engine.store.pyramid import write_levels
 
 if TYPE_CHECKING:

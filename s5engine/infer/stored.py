@@ -13,13 +13,13 @@ import numpy as np
 from s5engine.errors import StoreError, afresh
 from s5engine.infer.culling import Index, Neighbourhoods
 from s5engine.infer.execute import compute_blocks
-from s5engine.store.attempts import Attempt
-from s5engine.store.band_tasks import current_client
+from s5engine.runtime.attempts import Attempt
+from s5engine.runtime.clients import current_client
+from s5engine.runtime.journal import Journal
 from s5engine.store.create import remove_strays
 from s5engine.store.named_array import open_named
 from s5engine.store.nodes import find_member, open_group
 from s5engine.store.origins import remember
-from s5engine.store.progress import Journal
 
 if TYPE_CHECKING:
     import dask.array as da

@@ -22,13 +22,13 @@ from s5engine.infer.execute import group_size
 from s5engine.infer.stored import BlockWriter, create_ink, create_tiles
 from s5engine.infer.surgery import down_columns, needed_tiles, read_name, replace_tiles
 from s5engine.infer.tiles import counting
-from s5engine.store.band_tasks import current_client
+from s5engine.runtime.clients import current_client
 from s5engine.store.reduce_blocks import reduce_blocks
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from s5engine.store.progress import Journal
+    from s5engine.runtime.journal import Journal
 
 #: What is predicted is blended about as often as this, seconds.
 _TURN_SECONDS = 60.0

@@ -6,7 +6,6 @@ are finished is written down by the one process that gives the command.
 
 from __future__ import annotations
 
-import sys
 import threading
 import uuid
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
@@ -14,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s5engine import console
-from s5engine.budget import current_rss, format_bytes, resolve_budget, trim_malloc
+from s5engine.budget import current_rss, resolve_budget, trim_malloc
 from s5engine.errors import BudgetError, SourceChangedError
-from s5engine.store.attempts import Attempt
+from s5engine.runtime.attempts import Attempt
+from s5engine.runtime.clients import current_client, share_error
 from s5engine.store.band_plan import BAND_HEIGHTS, row_bands
 
 if TYPE_CHECKING:
@@ -132,14 +132,6 @@ class Workers:
         return free > 0 and ahead < _AHEAD * self.count
 
 
-def share_error(error: BudgetError, workers: int, share: int) -> BudgetError:
-    """Return the refusal of what does not fit into a worker's share of the budget."""
-    return BudgetError(
-        f"Each of {workers} workers has {format_bytes(share)} of the budget. {error.what}",
-        f"{error.fix.removesuffix('.')} for each of them, or use fewer workers.",
-    )
-
-
 @dataclass(frozen=True)
 class LayersThere:
     """What travels to a worker in place of opened layer files."""
@@ -250,26 +242,6 @@ def _trimmed() -> int:
     """Give back what is free, and return what this process then holds; runs in a worker."""
     trim_malloc()
     return current_rss()
-
-
-def current_client() -> Any:
-    """Return the distributed client that dask would use now, or None."""
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import get_client
-
-    try:
-        return get_client()
-    except ValueError:
-        return None
-
-
-def asked_threads() -> int | None:
-    """Return how many threads dask is to use in this process; None if that was not said."""
-    import dask
-
-    asked = dask.config.get("num_workers", None)
-    return None if asked is None else int(asked)
 
 
 def _do(task: Task, attempt: Attempt, at_once: int) -> None:

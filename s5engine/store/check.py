@@ -18,8 +18,9 @@ from s5engine.address import place_of, shown
 from s5engine.budget import resolve_budget
 from s5engine.errors import SourceError, StoreError, WayOut
 from s5engine.foreign import mapping
+from s5engine.runtime.clients import asked_threads
+from s5engine.runtime.journal import Journal, rewrite
 from s5engine.store.band_plan import CHUNK
-from s5engine.store.band_tasks import asked_threads
 from s5engine.store.careful_store import chunk_file
 from s5engine.store.chunk_keys import chunk_grid, chunk_key, root_of
 from s5engine.store.create import find_record, mark_incomplete
@@ -30,7 +31,6 @@ from s5engine.store.levels import find_base, listed_levels
 from s5engine.store.nodes import find_arrays, find_member
 from s5engine.store.ome import LEVEL, VolumeRecord, read_levels
 from s5engine.store.present import CHUNKS, Present, read_present
-from s5engine.store.progress import Journal, rewrite
 from s5engine.store.pyramid import write_levels
 from s5engine.store.read_shards import reader_of
 

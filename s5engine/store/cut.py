@@ -17,11 +17,13 @@ from s5engine.atomic import write_json
 from s5engine.budget import current_rss
 from s5engine.errors import afresh
 from s5engine.geometry import Box
+from s5engine.runtime.clients import asked_threads
+from s5engine.runtime.journal import Journal, check_settings
+from s5engine.runtime.same_source import check_source
 from s5engine.store.band_plan import BandPlan, choose_split_bands, in_flight, row_bands
-from s5engine.store.band_tasks import Task, Workers, asked_threads, budget_here, find_workers
+from s5engine.store.band_tasks import Task, Workers, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut_bands import Cutting
-from s5engine.store.identity import check_source
 from s5engine.store.part_file import PartFile, is_valid_layer, rows_by_token, unit_of
 from s5engine.store.part_mask import MASK_LAYER, MASK_STEP, write_mask
 from s5engine.store.parts_tree import (
@@ -32,7 +34,6 @@ from s5engine.store.parts_tree import (
     part_folder,
     read_tree_record,
 )
-from s5engine.store.progress import Journal, check_settings
 
 if TYPE_CHECKING:
     from s5engine.source.stack import LayerStack

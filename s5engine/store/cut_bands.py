@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s5engine.errors import S5Error, StoreError
-from s5engine.store.attempts import Attempt
+from s5engine.runtime.attempts import Attempt
 from s5engine.store.band_plan import WRITERS
 from s5engine.store.band_tasks import Band, LayersThere, Workers, in_order, layers_there
 from s5engine.store.bands import VolumeBands

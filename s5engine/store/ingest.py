@@ -13,8 +13,16 @@ from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import afresh
 from s5engine.geometry import Box
 from s5engine.paths import check_output
+from s5engine.runtime.clients import asked_threads
+from s5engine.runtime.journal import (
+    Journal,
+    as_json,
+    check_settings,
+    discard,
+)
+from s5engine.runtime.same_source import check_source
 from s5engine.store.band_plan import BandPlan
-from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
+from s5engine.store.band_tasks import Workers, budget_here, find_workers
 from s5engine.store.create import (
     create_store,
     find_record,
@@ -23,7 +31,6 @@ from s5engine.store.create import (
     mark_complete,
     remove_strays,
 )
-from s5engine.store.identity import check_source
 from s5engine.store.ingest_plan import (
     bands_of,
     check_format,
@@ -33,12 +40,6 @@ from s5engine.store.ingest_plan import (
 )
 from s5engine.store.ome import VolumeRecord, ZarrFormat
 from s5engine.store.present import check_present
-from s5engine.store.progress import (
-    Journal,
-    as_json,
-    check_settings,
-    discard,
-)
 from s5engine.store.pyramid import write_levels
 from s5engine.store.volume import open_volume
 from s5engine.store.write_bands import write_bands, write_bands_on

@@ -15,10 +15,11 @@ from s5engine.budget import current_rss, format_bytes, resolve_budget
 from s5engine.console import format_seconds, table
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Box, as_box
+from s5engine.runtime.clients import asked_threads
+from s5engine.runtime.journal import as_json
 from s5engine.store.band_plan import CHUNK, BandPlan, choose_bands, in_flight, row_bands
-from s5engine.store.band_tasks import Workers, asked_threads, budget_here, find_workers
+from s5engine.store.band_tasks import Workers, budget_here, find_workers
 from s5engine.store.ome import VolumeRecord, ZarrFormat
-from s5engine.store.progress import as_json
 from s5engine.store.pyramid import plan_levels
 from s5engine.store.pyramid_plan import PyramidPlan
 

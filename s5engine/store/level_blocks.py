@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.budget import trim_malloc
-from s5engine.store.attempts import Attempt
+from s5engine.runtime.attempts import Attempt
 from s5engine.store.band_tasks import Workers
 from s5engine.store.halve import halve
 from s5engine.store.pyramid_plan import BLOCK_WIDTH, PyramidPlan

@@ -19,6 +19,7 @@ from s5engine import console
 from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import StoreError
 from s5engine.foreign import read_json
+from s5engine.runtime.journal import Journal, discard
 from s5engine.store.band_tasks import Workers, find_workers
 from s5engine.store.create import remove_strays
 from s5engine.store.level_blocks import blocks_of, made, made_on, unit_of
@@ -39,7 +40,6 @@ from s5engine.store.levels import (
 from s5engine.store.nodes import consolidate
 from s5engine.store.open_levels import open_pyramid as open_pyramid
 from s5engine.store.present import check_present
-from s5engine.store.progress import Journal, discard
 from s5engine.store.pyramid_plan import (
     BLOCK_HEIGHTS,
     MOST_AT_ONCE,

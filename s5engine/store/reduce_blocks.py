@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.errors import InvalidArgumentError
+from s5engine.lock import alone_at
 from s5engine.store.halve import halve
 from s5engine.store.levels import (
     create_levels,
@@ -18,7 +19,6 @@ from s5engine.store.levels import (
     open_levels,
     resolve_store,
 )
-from s5engine.store.lock import alone_at
 
 if TYPE_CHECKING:
     import zarr

@@ -16,12 +16,12 @@ from s5engine.budget import resolve_budget, share_arena
 from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
 from s5engine.paths import check_output, path_name
+from s5engine.runtime.journal import as_json
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
 from s5engine.store.cut_bands import unwritable
 from s5engine.store.origins import stores_below
 from s5engine.store.parts_tree import CONTRASTED, PLAIN, TreeRecord, find_parts, part_folder
-from s5engine.store.progress import as_json
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,7 +15,7 @@ import numpy as np
 from s5engine.budget import trim_malloc
 from s5engine.errors import StoreError
 from s5engine.geometry import Box
-from s5engine.store.attempts import Attempt
+from s5engine.runtime.attempts import Attempt
 from s5engine.store.band_plan import SHARD_WIDTH, WRITERS, BandPlan, in_flight, row_bands
 from s5engine.store.band_tasks import Band, LayersThere, Workers, layers_there
 from s5engine.store.growing_shards import GrowingShards

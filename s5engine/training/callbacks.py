@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from s5engine.atomic import atomic_write, write_text
 from s5engine.console import Meter, say
-from s5engine.store.progress import Journal
+from s5engine.runtime.journal import Journal
 from s5engine.training.data import as_tensors
 from s5engine.training.epoch_pictures import write_tile_rows
 from s5engine.training.tileset import Example

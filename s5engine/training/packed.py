@@ -18,8 +18,8 @@ from s5engine.budget import current_rss, format_bytes
 from s5engine.console import progress as show_progress
 from s5engine.errors import BudgetError, StoreError, WayOut
 from s5engine.geometry import Box
+from s5engine.runtime.journal import Journal
 from s5engine.source.mask_rows import Mask
-from s5engine.store.progress import Journal
 from s5engine.training.labelled import select_layers
 from s5engine.training.tile_table import TileRules, covered_cells
 

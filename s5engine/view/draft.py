@@ -16,7 +16,7 @@ from s5engine.atomic import atomic_write
 from s5engine.errors import StoreError
 from s5engine.foreign import brief, cause, check_file, mapping, reading, text
 from s5engine.geometry import Box
-from s5engine.store.lock import alone_at
+from s5engine.lock import alone_at
 from s5engine.view.clip import cut
 from s5engine.view.drawing import Kind
 from s5engine.view.labels import DRAWN

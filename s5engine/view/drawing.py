@@ -11,10 +11,10 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError, S5Error, SourceNotFoundError, StoreError
 from s5engine.geometry import Box
+from s5engine.lock import alone_at
 from s5engine.source.images import check_threshold
 from s5engine.source.mask_rows import mask_rows, read_header
 from s5engine.store.backups import move_in
-from s5engine.store.lock import alone_at
 from s5engine.store.png import write_gray_png
 from s5engine.training.labelled import IGNORE, LABEL, MASK
 from s5engine.view.shapes import Polygon as Polygon

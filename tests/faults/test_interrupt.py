@@ -15,7 +15,7 @@ import pytest
 
 import s5engine as s5
 from s5engine.errors import StoreError
-from s5engine.store.journal_lines import read_units
+from s5engine.runtime.journal_lines import read_units
 from s5engine.store.part_file import rows_by_token
 from unit.store.segments import files_of
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s5engine as s5
-from s5engine.store.progress import Journal
+from s5engine.runtime.journal import Journal
 from support import counting_model, noise
 from unit.store.segments import write_layers
 
@@ -75,7 +75,7 @@ def test_the_error_names_whose_file_it_is(tmp_path: Path) -> None:
     path.chmod(0o640)
     refused = PermissionError(13, "Permission denied")
     with (
-        mock.patch("s5engine.store.progress.os.open", side_effect=refused),
+        mock.patch("s5engine.runtime.journal.os.open", side_effect=refused),
         pytest.raises(s5.S5Error) as caught,
     ):
         Journal.open(path, {})

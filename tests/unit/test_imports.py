@@ -28,6 +28,8 @@ RANKS = {
     "budget": 1,
     "foreign": 1,
     "atomic": 1,
+    "lock": 1,
+    "runtime": 2,
     "source": 2,
     "store": 3,
     "ops": 4,

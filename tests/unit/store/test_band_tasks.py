@@ -21,20 +21,14 @@ import s5engine as s5
 from s5engine.errors import BudgetError, SourceNotFoundError, StoreError
 from s5engine.infer import memory
 from s5engine.phantom import LayerServer
+from s5engine.runtime.attempts import begin_attempt
+from s5engine.runtime.journal import Journal
+from s5engine.runtime.journal_lines import read_units
 from s5engine.source.stack import open_stack
 from s5engine.store import band_plan, band_tasks, ingest, split
-from s5engine.store.attempts import begin_attempt
-from s5engine.store.band_tasks import (
-    LayersThere,
-    Workers,
-    budget_here,
-    in_order,
-    layers_there,
-)
-from s5engine.store.journal_lines import read_units
+from s5engine.store.band_tasks import LayersThere, Workers, budget_here, in_order, layers_there
 from s5engine.store.part_file import PartFile, rows_by_token
 from s5engine.store.part_mask import MASK_LAYER
-from s5engine.store.progress import Journal
 from unit.store.segments import files_of, pixels, write_layers
 
 SHAPE = {"layers": 12, "height": 700, "width": 500}

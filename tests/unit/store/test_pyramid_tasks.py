@@ -17,10 +17,10 @@ from distributed import Client, WorkerPlugin
 
 import s5engine as s5
 from s5engine.errors import BudgetError
+from s5engine.runtime.journal import Journal
+from s5engine.runtime.journal_lines import read_units
 from s5engine.store import band_tasks
 from s5engine.store.ingest import ingest
-from s5engine.store.journal_lines import read_units
-from s5engine.store.progress import Journal
 from s5engine.store.pyramid import open_pyramid, write_pyramid
 from unit.store.segments import files_of, pixels, write_layers
 from unit.store.test_pyramid import HEIGHT, WIDTH, check_levels, ink_store, volume_store

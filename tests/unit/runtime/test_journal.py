@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from s5engine.errors import ResumeError, SourceChangedError, StoreError
-from s5engine.store.progress import Journal
+from s5engine.runtime.journal import Journal
 
 SETTINGS = {"box": (0, 10, 0, 20), "layers": [0, 1], "source": "http://host/a"}
 
@@ -129,7 +129,7 @@ def test_a_missing_folder_is_one_clear_error(tmp_path: Path) -> None:
 def test_two_processes_cannot_write_at_once(path: Path) -> None:
     code = (
         "import sys\nfrom s5engine.errors import StoreError\n"
-        "from s5engine.store.progress import Journal\n"
+        "from s5engine.runtime.journal import Journal\n"
         "try:\n    Journal.open(sys.argv[1], {})\n"
         "except StoreError as error:\n    print(error)\n"
     )

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 
 from s5engine.atomic import atomic_write
 from s5engine.errors import ResumeError, StoreError, afresh
-from s5engine.store.attempts import Attempt, begin_attempt, end_attempts
-from s5engine.store.identity import check_source
-from s5engine.store.journal_lines import FORMAT, VERSION, header, parse, whole_lines
+from s5engine.runtime.attempts import Attempt, begin_attempt, end_attempts
+from s5engine.runtime.journal_lines import FORMAT, VERSION, header, parse, whole_lines
+from s5engine.runtime.same_source import check_source
 
 #: Settings that say what people call a thing and where it lies. What it is, others say.
 _SPELLINGS = ("checkpoint", "segment", "source")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from s5engine.store.attempts import AttemptOverError, begin_attempt, end_attempts
-from s5engine.store.progress import Journal, discard
+from s5engine.runtime.attempts import AttemptOverError, begin_attempt, end_attempts
+from s5engine.runtime.journal import Journal, discard
 
 
 def test_tasks_of_an_earlier_attempt_write_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Resumable work: its journal, its attempts, and where it is done."""
