@@ -11,7 +11,7 @@ SPREAD := -n 3 --dist loadfile
 # Torch's threads of several processes would wait for one another on two cores, spinning.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: demo test test-all test-seeds lint types bench bench-report lock clean
+.PHONY: demo test test-all test-expressions test-seeds lint types bench bench-report lock clean
 
 # What the tests have installed serves the demo as well.
 demo: $(if $(wildcard $(READY)),$(READY),$(SMALL))
@@ -22,6 +22,13 @@ test: $(READY)
 
 test-all: $(READY)
 	$(BIN)/pytest -q $(SPREAD)
+
+# dask's arrays of expressions, which are to replace its graphs: what they can do already.
+test-expressions: $(READY)
+	DASK_ARRAY__QUERY_PLANNING=True $(ONE_THREAD) $(BIN)/pytest -q $(SPREAD) -m "not slow and not graphs" \
+		tests/unit/infer/test_run.py tests/unit/infer/test_spread.py tests/unit/infer/test_plan.py \
+		tests/unit/infer/test_distributed.py tests/parity/test_inference.py tests/faults/test_torn_units.py \
+		tests/property/test_tiling.py tests/property/test_ink_in_its_own_right.py
 
 # Nothing may hang on Python's hash seed: five drawn ones, each printed, so that it can be had again.
 test-seeds: $(READY)

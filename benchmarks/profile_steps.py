@@ -40,7 +40,7 @@ STEPS = {
     ],
     "blending": ["s5engine.infer.graph:blend_block"],
     "zarr-python, here": ["zarr:Array.__getitem__", "zarr:Array.__setitem__"],
-    "levels while it runs": ["s5engine.infer.turns:reduce_blocks"],
+    "levels while it runs": ["s5engine.infer.execution:reduce_blocks"],
     "pyramid": ["s5engine.infer.run:write_levels"],
     "npy": ["s5engine.infer.run:write_npy"],
     "png": ["s5engine.infer.run:write_png"],

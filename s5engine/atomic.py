@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,41 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a JSON file that people can read, as `atomic_write`."""
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def sync_files(files: Iterable[Path], root: Path) -> None:
+    """Have files on the disk, then the names that lead to them from ``root``.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        Whole files below ``root``.
+    root : Path
+        A folder that is on the disk itself.
+    """
+    folders: dict[Path, None] = {}
+    for file in files:
+        _sync(file)
+        for folder in file.parents:
+            folders[folder] = None
+            if folder == root:
+                break
+    for folder in folders:
+        sync_folder(folder)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have a folder on the disk with all that is in it, and its own name; for what is small."""
+    found = [*folder.rglob("*")]
+    for path in found:
+        (sync_folder if path.is_dir() else _sync)(path)
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def sync_files_in(folder: Path) -> None:
+    """Have the files right in a folder on the disk, such as the metadata of a store."""
+    sync_files([path for path in folder.iterdir() if path.is_file()], folder)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import socket
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from s5engine.budget import resolve_budget
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, SchedulerError
-from s5engine.infer.pinning import needed_resources, optimize_pinned
 from s5engine.local_workers import (
     LOCALHOST,
     QUIET,
@@ -24,6 +22,7 @@ from s5engine.local_workers import (
     worker_specs,
     worker_variables,
 )
+from s5engine.runtime.clients import needed_resources
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -105,10 +104,10 @@ def cluster(
     been run yet.
 
     Where workers have the resource ``GPU`` when the ``with`` begins (those that are started here
-    for a device have it), networks on CUDA run on these alone, in `write_run` and in a bare
-    ``ink.compute()`` or ``.persist()``. With a client of your own only `write_run` sees to it: dask
-    forgets what tasks ask for when it optimizes a graph. ``s5.cluster(client.scheduler.address)``
-    around the computation helps there too.
+    for a device have it), networks on CUDA run on these alone: in `write_run`, and in a bare
+    ``ink.compute()`` or ``.persist()`` of ink that was made inside the ``with``. With a client of
+    your own only `write_run` sees to it: dask forgets what tasks ask for when it fuses them.
+    ``s5.cluster(client.scheduler.address)`` around making and computing it helps there too.
     """
     _check(address, workers)
     if address is None or address == "threads":
@@ -199,19 +198,16 @@ def _connected(address: str) -> Iterator[Cluster]:
 
 
 def _pinning(client: Client) -> AbstractContextManager[Any]:
-    """Return a context in which lazy ink runs its network on the workers with a GPU alone.
+    """Return a context in which dask keeps what tasks ask of workers, where some have a GPU.
 
-    Where there are such workers now: dask then optimizes arrays in a way that keeps what tasks ask
-    for, however they are computed.
+    It forgets that when it fuses tasks.
     """
     import dask
 
-    resources = needed_resources(client, "cuda")
-    if not resources:
+    if not needed_resources(client, "cuda"):
         return nullcontext()
-    how = functools.partial(optimize_pinned, resources=resources)
-    pinning: AbstractContextManager[Any] = dask.config.set(array_optimize=how)
-    return pinning
+    kept: AbstractContextManager[Any] = dask.config.set({"optimization.fuse.active": False})
+    return kept
 
 
 def _announced(client: Client, dashboard: bool = True) -> Cluster:

@@ -75,18 +75,32 @@ def blend_block(
     weights = taper_weights(task.taper, task.y.tile)
     ink = np.empty((len(tiles), height, width), np.float32)
     for window, maps in enumerate(tiles):
-        ink[window] = _blend_window(maps, ys, xs, weights, (height, width))
+        ink[window] = blend_box(maps, ys, xs, weights, (height, width))
     return ink
 
 
-def _blend_window(
+def blend_box(
     maps: np.ndarray, ys: np.ndarray, xs: np.ndarray, weights: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
     """Add the maps of one window in raster order and divide by the sum of their weights.
 
-    The canvas has a margin of one tile on every side, so that tiles reaching out of the block
-    need no cutting.
+    Parameters
+    ----------
+    maps : (tile_y, tile_x, P/4, P/4) ndarray
+        All tiles that reach into the box; NaN where skipped.
+    ys, xs : (tile_y,), (tile_x,) int ndarrays
+        Their first pixels, from the box's corner: more than a tile's side before it for none.
+    weights : (P, P) float32 ndarray
+        The taper.
+    shape : (h, w)
+        Of the box, px.
+
+    Returns
+    -------
+    (h, w) float32 ndarray
+        Ink in [0, 1]; 0 where no tile lies.
     """
+    # A margin of one tile on every side: tiles that reach out of the box need no cutting.
     tile = len(weights)
     cells = maps.shape[-1]
     scale = tile // cells

@@ -81,7 +81,7 @@ def reopen_run(directory: str | Path, damages: Sequence[Damage]) -> int:
         units = journal.units
         again = {unit for damage in damages for unit in _units(damage, units)}
         # First of all: whatever is killed after this is made again.
-        rewrite(folder / JOURNAL, settings, [unit for unit in units if unit not in again])
+        rewrite(folder / JOURNAL, settings, journal.without(again))
         write_record(folder, {**read_record(folder), "completed": False})
         for store in stores_in(folder):
             open_group(store, "r+").update_attributes({CHUNKS: {}})

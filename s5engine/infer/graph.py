@@ -8,6 +8,7 @@ second take the tiles of their neighbours above and to the left that reach into 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from s5engine.infer.arguments import Mask, check_volume, lazy_mask, model_of, pi
 from s5engine.infer.blend import BlendTask, blend_block
 from s5engine.infer.memory import BLOCK_SIZES
 from s5engine.infer.memory_plan import plan_memory
-from s5engine.infer.pinning import PREDICT_STEP, marked
+from s5engine.infer.prediction import Prediction, blended_as, predicted
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tile_array import (
     Statistic,
@@ -32,6 +33,7 @@ from s5engine.infer.tile_array import (
 )
 from s5engine.infer.tiles import STATISTICS, TileTask, predict_block
 from s5engine.infer.tta import views
+from s5engine.runtime.clients import current_client, needed_resources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
     from s5engine.model.ink_model import InkModel
 
 
-#: What the step that blends is called in dask graphs and on the dashboard.
-BLEND_STEP = "blend"
+#: What the steps are called in the graphs of lazy arrays, and on the dashboard.
+PREDICT_STEP, BLEND_STEP = "predict-tiles", "blend"
 
 
 def predict_ink(
@@ -154,8 +156,44 @@ def predict_tiles(
     InvalidArgumentError, BudgetError
         As `predict_ink`.
     """
-    import dask.array as da
+    prediction = prepare(
+        volume,
+        model,
+        windows=windows,
+        stride=stride,
+        tta=tta,
+        mask=mask,
+        edge=edge,
+        batch=batch,
+        precision=precision,
+        budget=budget,
+        spread=spread,
+    )
+    lazy = tiles_array(_lazy_tiles(prediction), dict(prediction.attrs), prediction.axes)
+    return predicted(lazy, prediction)
 
+
+def prepare(
+    volume: xr.DataArray,
+    model: InkModel,
+    *,
+    windows: Sequence[int],
+    stride: int,
+    tta: int,
+    mask: Mask,
+    edge: Edge,
+    batch: int | None,
+    precision: str,
+    budget: int | str | None,
+    spread: bool,
+) -> Prediction:
+    """Return what `predict_tiles` is asked to do, checked, in blocks that fit the budget.
+
+    Raises
+    ------
+    InvalidArgumentError, BudgetError
+        As `predict_ink`.
+    """
     check_volume(volume)
     views(tta)
     stride, tta = whole("stride", stride), int(tta)
@@ -167,7 +205,6 @@ def predict_tiles(
         picked, model, maps=len(positions) * kept, stride=stride, batch=batch, budget=budget
     )
     size, batch = memory.block, memory.batch
-    blocks_y, blocks_x = axis_y.blocks(size), axis_x.blocks(size)
     task = TileTask(
         model,
         axis_y,
@@ -178,33 +215,6 @@ def predict_tiles(
         tta,
         batch,
     )
-    grid = (blocks_y.pixels, blocks_x.pixels)
-    pixels = picked.chunk({"layer": -1, "y": grid[0], "x": grid[1]}).data
-    inputs = [_with_halo(pixels, (0, 0), (0, model.tile - stride))]
-    if mask is not None:
-        wanted = lazy_mask(mask, volume).rechunk(grid)
-        inputs.append(_with_halo(wanted, (0, 0), (0, model.tile - stride)))
-    with marked(str(model.device)):
-        data = da.map_blocks(
-            predict_block,
-            *inputs,
-            task=task,
-            num_blocks=(len(grid[0]), len(grid[1])),
-            token=PREDICT_STEP,
-            chunks=(
-                (len(positions),),
-                blocks_y.tiles,
-                blocks_x.tiles,
-                (task.map_size,),
-                (task.map_size,),
-                *([(kept,)] if spread else []),
-            ),
-            new_axis=[3, 4, 5] if spread else [3, 4],
-            dtype=np.float32,
-            meta=np.empty((0,) * (6 if spread else 5), np.float32),
-            # Named only where it is asked for: without it, graphs keep the names that they had.
-            **({"spread": True} if spread else {}),
-        )
     attrs = (
         provenance(volume, model)
         | grid_of(task, windows, mask)
@@ -217,7 +227,45 @@ def predict_tiles(
     )
     if spread:
         attrs["spread"] = True
-    return tiles_array(data, attrs, (axis_y, axis_x))
+    wanted = None if mask is None else lazy_mask(mask, volume)
+    firsts = tuple(int(window) for window in windows)
+    return Prediction(picked, wanted, firsts, task, spread, attrs, memory)
+
+
+def _lazy_tiles(prediction: Prediction) -> da.Array:
+    """Return the predictions as an array that is computed where somebody looks at it."""
+    import dask
+    import dask.array as da
+
+    task, (blocks_y, blocks_x) = prediction.task, prediction.blocks
+    grid = (blocks_y.pixels, blocks_x.pixels)
+    after = (0, task.model.tile - task.y.stride)
+    pixels = prediction.volume.chunk({"layer": -1, "y": grid[0], "x": grid[1]}).data
+    inputs = [_with_halo(pixels, (0, 0), after)]
+    if prediction.mask is not None:
+        inputs.append(_with_halo(prediction.mask.rechunk(grid), (0, 0), after))
+    spread = prediction.spread
+    resources = needed_resources(current_client(), str(task.model.device))
+    with dask.annotate(resources=resources) if resources else nullcontext():
+        return da.map_blocks(
+            predict_block,
+            *inputs,
+            task=task,
+            num_blocks=prediction.counts,
+            name=f"{PREDICT_STEP}-{prediction.identity}",
+            chunks=(
+                (len(task.windows),),
+                blocks_y.tiles,
+                blocks_x.tiles,
+                (task.map_size,),
+                (task.map_size,),
+                *([(len(STATISTICS),)] if spread else []),
+            ),
+            new_axis=[3, 4, 5] if spread else [3, 4],
+            dtype=np.float32,
+            meta=np.empty((0,) * (6 if spread else 5), np.float32),
+            spread=spread,
+        )
 
 
 def blend(
@@ -248,8 +296,9 @@ def blend(
     """
     import dask.array as da
     import xarray as xr
+    from dask.base import tokenize
 
-    tiles = one_statistic(tiles, statistic)
+    whole, tiles = tiles, one_statistic(tiles, statistic)
     check_tiles(tiles)
     attrs = dict(tiles.attrs)
     axis_y, axis_x = (
@@ -275,23 +324,25 @@ def blend(
         _with_halo(data, (axis_y.tile // axis_y.stride - 1, 0), (0, 0)),
         task=task,
         num_blocks=(len(blocks_y.pixels), len(blocks_x.pixels)),
-        token=BLEND_STEP,
+        name=f"{BLEND_STEP}-{tokenize(data.name, task)}",
         chunks=(data.chunks[0], blocks_y.pixels, blocks_x.pixels),
         drop_axis=[3, 4],
         dtype=np.float32,
         meta=np.empty((0,) * 3, np.float32),
     )
-    return xr.DataArray(
+    found = xr.DataArray(
         ink,
         dims=("window", "y", "x"),
         coords={
-            "window": tiles.window,
+            "window": tiles.window.values,
             "y": attrs["y0"] + np.arange(axis_y.length),
             "x": attrs["x0"] + np.arange(axis_x.length),
         },
         name=attrs.get("statistic", "ink"),
         attrs=as_attributes(attrs | {"taper": taper}),
     )
+    held = attrs.get("statistic", STATISTICS[0])
+    return predicted(found, blended_as(whole, taper, held))
 
 
 def _with_halo(array: da.Array, before: tuple[int, int], after: tuple[int, int]) -> da.Array:

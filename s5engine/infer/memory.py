@@ -10,7 +10,6 @@ import numpy as np
 
 from s5engine.budget import enough_for, format_bytes
 from s5engine.errors import BudgetError
-from s5engine.infer.execute import GROUP
 from s5engine.store.levels import INK_HEIGHTS
 from s5engine.store.pyramid_plan import PyramidPlan
 
@@ -22,6 +21,8 @@ _BATCH_COPIES = 3
 _RUNTIME = 64 * 2**20
 #: Blocks become smaller than this only after fewer of them are worked on at a time, px.
 _FINE_BLOCK = 512
+#: Of four blocks of ink that become one of the next level: themselves, and what is made of them.
+_LEVEL_COPIES = 1.5
 #: Share of what comes and goes that the allocator keeps back, beside what is in use.
 _SLACK = 0.25
 
@@ -48,10 +49,8 @@ class InferenceShape:
         The volume, px: no block is larger.
     itemsize : int
         Bytes of a pixel of the volume as it is stored.
-    group : int
-        Blocks that dask is given at a time for this process.
-    shared : bool
-        Whether other processes work on blocks of the same group, and are sent their neighbours.
+    chunk : (int, int)
+        Blocks in which the volume is read, px along y and x.
     """
 
     layers: int
@@ -64,8 +63,7 @@ class InferenceShape:
     height: int
     width: int
     itemsize: int = 1
-    group: int = GROUP
-    shared: bool = False
+    chunk: tuple[int, int] = (1024, 1024)
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,11 @@ class InferenceMemory:
     ----------
     block, batch, threads : int
         Side of a block, px, tiles per forward pass, and blocks worked on at the same time.
-    base, network, source, tiles, blending, kept, pyramid : int
+    base, network, source, tiles, blending, following, kept, pyramid : int
         Bytes: held already; the network at work on a batch; pixels of blocks in flight; their
-        predictions; maps being blended; what the network keeps between batches; the coarser levels
-        being made. Predicting, blending and the pyramid do not happen at the same time.
+        predictions; maps being blended, in place of these; the coarser levels that follow a going
+        run; what the network keeps between batches; the coarser levels that are made at the end,
+        after all else.
     """
 
     block: int
@@ -90,13 +89,14 @@ class InferenceMemory:
     source: int
     tiles: int
     blending: int
+    following: int = 0
     kept: int = 0
     pyramid: int = 0
 
     @property
     def projected_peak(self) -> int:
         """Largest resident memory of the process, bytes."""
-        busy = max(self.network + self.source + self.tiles, self.kept + self.blending)
+        busy = self.network + max(self.source + self.tiles, self.blending) + self.following
         busy = max(int(busy * (1 + _SLACK)), self.kept + self.pyramid)
         return self.base + _RUNTIME + busy
 
@@ -104,12 +104,13 @@ class InferenceMemory:
         """Return the sum as text."""
         return (
             f"{format_bytes(self.base)} that the process has now + {format_bytes(_RUNTIME)} for "
-            f"libraries at work + the largest of predicting "
+            f"libraries at work + the larger of predicting "
             f"({format_bytes(self.network)} for the network at {self.batch} tiles a batch"
             f" + {format_bytes(self.source)} of pixels in blocks of {self.block} px"
-            f" + {format_bytes(self.tiles)} of predictions), blending "
-            f"({format_bytes(self.kept + self.blending)}), each and {_SLACK:.0%} of it for the "
-            f"allocator, and the pyramid ({format_bytes(self.kept + self.pyramid)})"
+            f" + {format_bytes(self.tiles)} of predictions, or {format_bytes(self.blending)} to "
+            f"blend them, + {format_bytes(self.following)} for the coarser levels that follow, and "
+            f"{_SLACK:.0%} of it for the allocator) and "
+            f"the pyramid ({format_bytes(self.kept + self.pyramid)})"
             f" = {format_bytes(self.projected_peak)}"
         )
 
@@ -138,13 +139,18 @@ def project(
     """
     rows, columns = (min(block, side) for side in (shape.height, shape.width))
     halo = shape.tile
-    held = blocks_held(shape, -(-shape.height // block), -(-shape.width // block))
-    stored = held * shape.layers * rows * columns * shape.itemsize
-    worked = (shape.threads + 1) * 2 * shape.layers * (rows + halo) * (columns + halo)
-    maps = shape.windows * (shape.tile // shape.reduction) ** 2 * 4
-    block_maps = maps * -(-rows // shape.stride) * -(-columns // shape.stride)
+    boxes = (min(rows + halo, shape.height), min(columns + halo, shape.width))
+    # A box is put together from the whole blocks of the volume that it lies in.
+    blocks = [
+        min(-(-side // chunk) * chunk, whole)
+        for side, chunk, whole in zip(boxes, shape.chunk, (shape.height, shape.width), strict=True)
+    ]
+    read = shape.layers * shape.itemsize * blocks[0] * blocks[1]
+    box = shape.layers * boxes[0] * boxes[1]
+    cells = (shape.tile // shape.reduction) ** 2 * 4
+    maps = cells * -(-rows // shape.stride) * -(-columns // shape.stride)
     reach = (1 + (shape.tile / shape.stride - 1) * shape.stride / max(rows, 1)) ** 2
-    planes = (2 * 4 + 2 * 4 * shape.windows) * (rows + 2 * halo) * (columns + 2 * halo)
+    planes = (2 * 4 + 2 * 4) * (rows + 2 * halo) * (columns + 2 * halo)
     tile_bytes = shape.window_layers * shape.tile**2 * 4
     return InferenceMemory(
         block=block,
@@ -152,37 +158,14 @@ def project(
         threads=shape.threads,
         base=base,
         network=working_bytes + _BATCH_COPIES * batch * tile_bytes,
-        source=stored + worked,
-        tiles=(shape.threads + 1) * 2 * block_maps,
-        # Tiles are read by dask block by block, with their neighbours' borders.
-        blending=2 * held * block_maps + shape.threads * int(reach * block_maps + planes),
+        source=shape.threads * (read + 2 * box),
+        tiles=shape.threads * 2 * shape.windows * maps,
+        # A window at a time; tiles are decoded whole, then cut.
+        blending=shape.threads * (2 * int(reach * maps) + planes),
+        following=int(_LEVEL_COPIES * 4 * shape.windows * rows * columns * 4),
         kept=kept_bytes,
         pyramid=pyramid_bytes(block),
     )
-
-
-def blocks_held(shape: InferenceShape, down: int, across: int) -> int:
-    """Return how many blocks are held at most, for themselves and for their neighbours' borders.
-
-    Parameters
-    ----------
-    shape : InferenceShape
-    down, across : int
-        Blocks of the volume along y and x.
-
-    Notes
-    -----
-    dask takes the blocks of a group in an order in which few wait for neighbours: what it holds of
-    grids of 1 to 27 rows of blocks, on 1 to 16 threads, is in ``tests/memory/test_blocks_held.py``.
-    """
-    group = min(shape.group, down * across)
-    if shape.shared:
-        # Any of them may be anywhere: a group goes down the columns, its blocks and, for their
-        # borders, one more column.
-        return min(group + min(down, group) + 2, down * across)
-    if min(down, across) == 1:
-        return min(2 * shape.threads + 1, down * across)
-    return min(group + shape.threads, down * across)
 
 
 def pyramid_bytes(block: int) -> int:

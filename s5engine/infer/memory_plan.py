@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ import numpy as np
 from s5engine.budget import current_rss, resolve_budget
 from s5engine.errors import BudgetError
 from s5engine.infer.arguments import choose_batches
-from s5engine.infer.execute import GROUP, group_size
 from s5engine.infer.memory import (
     BLOCK_SIZES,
     InferenceMemory,
@@ -20,8 +18,9 @@ from s5engine.infer.memory import (
     choose,
     pyramid_bytes,
 )
-from s5engine.runtime.clients import current_client, share_error
+from s5engine.runtime.clients import current_client, share_error, threads_here
 from s5engine.store.levels import INK_HEIGHTS
+from s5engine.store.pixel_source import source_of
 from s5engine.store.pyramid import plan_levels
 from s5engine.store.pyramid_plan import MOST_AT_ONCE
 
@@ -75,13 +74,11 @@ def plan_memory(
         stride=stride,
         reduction=model.reduction,
         window_layers=model.layers,
-        threads=max(workers, default=dask_threads()),
+        threads=max(workers, default=threads_here()),
         height=volume.sizes["y"],
         width=volume.sizes["x"],
-        itemsize=volume.dtype.itemsize,
-        # Workers share a group, not always evenly.
-        group=-(-group_size()[1] // len(workers)) + 1 if len(workers) > 1 else GROUP,
-        shared=len(workers) > 1,
+        itemsize=_itemsize(volume),
+        chunk=_blocks_of(volume),
     )
     base, allowed = current_rss(), resolve_budget(budget)
     if workers:
@@ -101,6 +98,20 @@ def plan_memory(
         raise share_error(error, len(workers), allowed) if workers else error from None
     at_once = min(MOST_AT_ONCE, *workers) if workers else MOST_AT_ONCE
     return replace(chosen, pyramid=_pyramid_bytes(chosen, allowed, at_once))
+
+
+def _itemsize(volume: xr.DataArray) -> int:
+    """Return the bytes of a pixel of a volume as it is read."""
+    source = source_of(volume)
+    return volume.dtype.itemsize if source is None else source.itemsize
+
+
+def _blocks_of(volume: xr.DataArray) -> tuple[int, int]:
+    """Return the largest blocks in which a volume is read, px; one pixel if in boxes as wanted."""
+    source = source_of(volume)
+    if volume.chunks is None or (source is not None and not source.is_lazy):
+        return 1, 1
+    return max(volume.chunksizes["y"]), max(volume.chunksizes["x"])
 
 
 def _pyramid_bytes(memory: InferenceMemory, budget: int, at_once: int) -> int:
@@ -180,10 +191,3 @@ def kept_bytes(model: InkModel, batch: int) -> int:
     from s5engine.model.cost import network_cost
 
     return network_cost(model.config, _COUNTED_BATCH).kept_bytes * -(-batch // _COUNTED_BATCH)
-
-
-def dask_threads() -> int:
-    """Return how many blocks dask works on at the same time in this process."""
-    import dask
-
-    return int(dask.config.get("num_workers", None) or os.cpu_count() or 1)

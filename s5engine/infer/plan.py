@@ -9,14 +9,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from s5engine.budget import format_bytes, resolve_budget
 from s5engine.console import as_html, format_seconds, table
-from s5engine.geometry import Edge, TileAxis
-from s5engine.infer.arguments import Mask, model_of, pick_layers
-from s5engine.infer.graph import predict_ink
+from s5engine.geometry import Edge
+from s5engine.infer.arguments import Mask, model_of
+from s5engine.infer.graph import prepare
 from s5engine.infer.memory import InferenceMemory
-from s5engine.infer.memory_plan import count_workers, plan_memory, waiting_bytes
-from s5engine.infer.taper import Taper
+from s5engine.infer.memory_plan import count_workers, waiting_bytes
+from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tta import views
 
 if TYPE_CHECKING:
@@ -183,30 +185,26 @@ def plan(
     """
     model = model_of(model)
     model = model if precision == "auto" else model.with_precision(precision)
-    ink = predict_ink(
+    taper_weights(taper, model.tile)
+    prediction = prepare(
         volume,
         model,
         windows=windows,
         stride=stride,
         tta=tta,
-        taper=taper,
         mask=mask,
         edge=edge,
         batch=batch,
+        precision="auto",
         budget=budget,
         spread=spread,
     )
-    picked, _ = pick_layers(volume, windows, model.layers)
+    picked, memory, workers = prediction.volume, prediction.memory, count_workers()
     maps = len(windows) * (2 if spread else 1)
-    memory, workers = (
-        plan_memory(picked, model, maps=maps, stride=stride, batch=batch, budget=budget),
-        count_workers(),
-    )
-    axes = [TileAxis(n, model.tile, stride, edge) for n in volume.shape[1:]]
-    tiles, shown = axes[0].count * axes[1].count, len(views(tta))
+    tiles, shown = int(np.prod([axis.count for axis in prediction.axes])), len(views(tta))
     flops, on_device = _network(model, memory.batch)
     passes = tiles * len(windows) * shown
-    pixels = ink.sizes["y"] * ink.sizes["x"] * len(windows)
+    pixels = picked.sizes["y"] * picked.sizes["x"] * len(windows)
     return Plan(
         fetch_bytes=None if source is None else _bytes_to_fetch(source, picked),
         read_bytes=int(picked.nbytes),
@@ -214,7 +212,7 @@ def plan(
         windows=len(windows),
         views=shown,
         flops=None if flops is None else flops * passes,
-        blocks=ink.data.npartitions,
+        blocks=int(np.prod(prediction.counts)),
         block=memory.block,
         batch=memory.batch,
         disk_bytes={

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from s5engine.budget import current_rss, peak_rss, share_arena
 from s5engine.console import as_html, say
 from s5engine.errors import S5Error, StoreError, WayOut
 from s5engine.foreign import brief
+from s5engine.infer.execution import Execution
 from s5engine.infer.memory_plan import levels_least
 from s5engine.infer.products import write_npy, write_overview, write_png
 from s5engine.infer.record import (
@@ -34,10 +34,8 @@ from s5engine.infer.record import (
     write_record,
 )
 from s5engine.infer.run_settings import FORMATS, check_ink, settings_of
-from s5engine.infer.stored import BLOCK, open_stored
-from s5engine.infer.surgery import recover_tiles
+from s5engine.infer.stored import open_stored
 from s5engine.infer.tile_array import pick_statistic
-from s5engine.infer.turns import Turns, step_seconds
 from s5engine.paths import check_output
 from s5engine.runtime.clients import current_client
 from s5engine.runtime.journal import Journal, as_json, check_settings
@@ -253,19 +251,21 @@ def _write(
     share_arena()
     started, clock, held = datetime.now(UTC), time.monotonic(), current_rss()
     record: dict[str, Any] = {"completed": False, "settings": settings, "versions": versions()}
-    lazy = ink if ink.chunks is not None else ink.chunk({"y": BLOCK, "x": BLOCK})
-    tiles = recover_tiles(lazy)
-    if tiles is not None and progress:
+    execution = Execution(ink, folder, settings["dtype"], journal)
+    if execution.predicts and progress:
         if (client := current_client()) is not None:
             say(f"dashboard: {client.dashboard_link}")
         say(f"predict: on {ink.attrs.get('device')}, {ink.attrs.get('precision')}")
-    turns = Turns(lazy, tiles, folder, settings["dtype"], journal)
-    record["blocks"] = turns.counts
+    if progress and execution.predicts_unkept:
+        say(
+            "this ink was worked on: tiles at the borders of its blocks are predicted for each of "
+            "them, and none is kept. Quicker is to write the ink, and to work on its Run.ink"
+        )
+    record["blocks"] = execution.counts
     write_record(folder, record)
-    with _threads_of(ink):
-        turns.run(progress=progress)
+    execution.run(progress=progress)
     # A lazy mask is known only now, and the network has seen no tile.
-    if tiles is not None and holds_nothing(folder / "tiles.zarr", "tiles"):
+    if execution.predicts and holds_nothing(folder / "tiles.zarr", "tiles"):
         say("the papyrus mask holds no papyrus: nothing was predicted; name another mask, or none")
     if "zarr" in settings["formats"]:  # else the ink is removed at the end
         budget = int(ink.attrs["budget"]) if "budget" in ink.attrs else None
@@ -284,23 +284,12 @@ def _write(
         "completed": True,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "times": step_seconds(turns) | {"total_s": round(time.monotonic() - clock, 3)},
+        "times": execution.step_seconds() | {"total_s": round(time.monotonic() - clock, 3)},
         "peak_rss_bytes": peak_rss(),
     }
     write_record(folder, record)
     journal.complete()
     return Run(folder, record)
-
-
-def _threads_of(ink: xr.DataArray) -> AbstractContextManager[Any]:
-    """Return a context in which dask uses as many threads of this process as the plan allows."""
-    import dask
-
-    return (
-        dask.config.set(num_workers=ink.attrs["threads"])
-        if "threads" in ink.attrs
-        else nullcontext()
-    )
 
 
 def _report(run: Run, progress: bool) -> Run:

@@ -9,8 +9,8 @@ import numpy as np
 
 from s5engine.errors import InvalidArgumentError
 from s5engine.foreign import restored
+from s5engine.infer.prediction import is_as_blended, prediction_of
 from s5engine.infer.stored import EXECUTION_ATTRS, plain_value
-from s5engine.infer.surgery import verbs_after_blend
 from s5engine.store.identity import pixels_identity
 
 if TYPE_CHECKING:
@@ -51,22 +51,22 @@ def settings_of(ink: xr.DataArray, formats: Sequence[str], dtype: str) -> dict[s
         "dtype": dtype,
     }
     kept = {k: plain_value(v) for k, v in restored(ink.attrs).items() if k not in EXECUTION_ATTRS}
-    # Its name says all that makes it: the volume, the network, what was done to either.
-    return kept | written | {"ink": pixels_identity(ink)} | _reworked(ink)
+    prediction = prediction_of(ink)
+    # The name of any other lazy array says all that makes it, in every process.
+    identity = pixels_identity(ink) if prediction is None else prediction.identity
+    return kept | written | {"ink": identity} | _reworked(ink)
 
 
 def _reworked(ink: xr.DataArray) -> dict[str, Any]:
-    """Return what tells this ink from the plain box of ink that its attributes describe.
+    """Return whether this ink is another one than its attributes tell of, and which pixels it has.
 
-    xarray's verbs keep the attributes: without this, a finished run would be taken for that of
-    ``1 - ink`` or of every second pixel.
+    xarray's verbs keep the attributes, of ``1 - ink`` and of every second pixel as well.
     """
     from dask.base import tokenize
 
     told: dict[str, Any] = {}
     if any((np.diff(ink[side].values) != 1).any() for side in ("y", "x")):
         told["written_pixels"] = tokenize(ink.y.values, ink.x.values)
-    if ink.chunks is None:
-        return told
-    verbs = sorted(verbs_after_blend(ink.data))
-    return told | ({"verbs": verbs} if verbs else {})
+    if ink.chunks is not None and not is_as_blended(ink):
+        told["worked_on"] = True
+    return told

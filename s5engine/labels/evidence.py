@@ -128,7 +128,7 @@ class RunEvidence:
 def _check(run: Run, ink: xr.DataArray) -> Box:
     """Refuse ink that is not as the network gave it; return its box."""
     settings = run.record["settings"]
-    worked = [*settings.get("verbs", [])]
+    worked = ["computed from ink"] if settings.get("worked_on") else []
     if "written_pixels" in settings or any((np.diff(ink[s].values) != 1).any() for s in "yx"):
         worked.append("its pixels chosen or turned")
     if settings.get("statistic", "mean") != "mean":

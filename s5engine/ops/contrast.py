@@ -6,6 +6,7 @@ The network only reads contrasted layers; the table is that of the 2025 system.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from s5engine.alignment import check_dims
 from s5engine.errors import InvalidArgumentError
 from s5engine.foreign import as_attributes
+from s5engine.store.pixel_source import worked_on
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -136,9 +138,27 @@ def contrast(volume: Any, points: Points = DEFAULT_POINTS) -> Any:
     if volume.chunks is None:
         data = apply_table(volume.values, table)
     else:
+        from dask.base import tokenize
+
         data = volume.data.map_blocks(
-            apply_table, table=table, token="contrast", meta=np.empty((0, 0, 0), volume.dtype)
+            apply_table,
+            table=table,
+            name=f"contrast-{tokenize(volume.data.name, table)}",
+            meta=np.empty((0, 0, 0), volume.dtype),
         )
     result = volume.copy(data=data)
     result.attrs |= as_attributes({"contrast": [[float(x), float(y)] for x, y in points]})
-    return result
+    return result if volume.chunks is None else worked_on(volume, result, _Lookup(table))
+
+
+@dataclass(frozen=True, eq=False)
+class _Lookup:
+    """Looks pixels of any layer up in one table; see `s5engine.store.pixel_source.Step`."""
+
+    table: np.ndarray
+
+    def ready(self) -> _Lookup:
+        return self
+
+    def __call__(self, pixels: np.ndarray, layers: Sequence[int]) -> np.ndarray:
+        return apply_table(pixels, self.table)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from s5engine.alignment import check_dims
 from s5engine.errors import InvalidArgumentError
 from s5engine.ops.contrast import apply_table
+from s5engine.store.pixel_source import worked_on
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -72,18 +74,49 @@ def to_uint8(volume: xr.DataArray, *, limits: Limits = "layer") -> xr.DataArray:
         data = _scale_block(volume.values, np.asarray(low), np.asarray(high))
     else:
         import dask.array as da
+        from dask.base import tokenize
 
         data = da.map_blocks(
             _scale_block,
             volume.data,
             low.rechunk((volume.chunks[0], 1, 1)),
             high.rechunk((volume.chunks[0], 1, 1)),
-            token="to-uint8",
+            name=f"to-uint8-{tokenize(volume.data.name, low.name, high.name)}",
             dtype=np.uint8,
             meta=np.empty((0, 0, 0), np.uint8),
         )
     named = limits if isinstance(limits, str) else list(_pair(limits))
-    return volume.copy(data=data).assign_attrs(limits=named)
+    scaled = volume.copy(data=data).assign_attrs(limits=named)
+    if volume.chunks is None:
+        return scaled
+    numbers = tuple(int(n) for n in volume.layer.values)
+    return worked_on(volume, scaled, _Scale(numbers, low, high))
+
+
+@dataclass(frozen=True, eq=False)
+class _Scale:
+    """Scales each layer by its own limits; see `s5engine.store.pixel_source.Step`.
+
+    Attributes
+    ----------
+    numbers : tuple of int
+        Of the layers that the limits are of.
+    low, high : (layer, 1, 1) dask Array or ndarray
+    """
+
+    numbers: tuple[int, ...]
+    low: Any
+    high: Any
+
+    def ready(self) -> _Scale:
+        import dask
+
+        low, high = dask.compute(self.low, self.high)
+        return replace(self, low=low, high=high)
+
+    def __call__(self, pixels: np.ndarray, layers: Sequence[int]) -> np.ndarray:
+        places = [self.numbers.index(number) for number in layers]
+        return _scale_block(pixels, self.low[places], self.high[places])
 
 
 def _pair(limits: Any) -> tuple[float, float]:

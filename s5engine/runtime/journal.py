@@ -12,14 +12,15 @@ import json
 import os
 import stat
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from s5engine.atomic import atomic_write
+from s5engine.atomic import atomic_write, sync_files, sync_folder
 from s5engine.errors import ResumeError, StoreError, afresh
 from s5engine.runtime.attempts import Attempt, begin_attempt, end_attempts
+from s5engine.runtime.file_marks import note_files, whole_files
 from s5engine.runtime.journal_lines import FORMAT, VERSION, header, parse, whole_lines
 from s5engine.runtime.same_source import check_source
 
@@ -46,7 +47,7 @@ class Journal:
         self.path = path
         self.settings = settings
         self._file = file
-        self._units: dict[str, None] = {}
+        self._units: dict[str, dict[str, Any]] = {}
         self._complete = False
         self._lock = threading.Lock()
         self._attempt: Attempt | None = None
@@ -84,6 +85,9 @@ class Journal:
             if not lines or not resume:
                 lines = []
                 _restart(file, wanted)
+                # Its name as well, and that of each folder which may have been made for it.
+                for folder in path.absolute().parents:
+                    sync_folder(folder)
             else:
                 torn = len(raw) - raw.rfind(b"\n") - 1
                 if torn:
@@ -104,7 +108,11 @@ class Journal:
         for number, line in enumerate(lines, start=2):
             record = parse(self.path, number, line)
             if "unit" in record:
-                self._units[record["unit"]] = None
+                files = record.get("files", {})
+                self._units.pop(record["unit"], None)
+                # Else it is done again, as after a power cut.
+                if whole_files(self.path.parent, files):
+                    self._units[record["unit"]] = files
             self._complete = self._complete or record.get("complete") is True
 
     @property
@@ -126,18 +134,45 @@ class Journal:
         """Whether all of the work is done."""
         return self._complete
 
-    def finish(self, unit: str) -> None:
-        """Note that ``unit`` is finished; call it only once the unit's data are on disk.
+    def finish(self, unit: str, files: Iterable[Path] = (), *, growing: bool = False) -> None:
+        """Note that ``unit`` is finished: its data come to the disk first, then its line.
+
+        Parameters
+        ----------
+        unit : str
+        files : iterable of Path
+            What it has written: who goes on later does the unit again if one of them is not there,
+            or not as it is now.
+        growing : bool
+            The files are written on by other units: they are not looked at later.
 
         Raises
         ------
         StoreError
-            If the line cannot be written, for example on a full disk.
+            If data or line cannot be written, for example on a full disk.
         """
         with self._lock:
             if unit not in self._units:
-                self._append({"unit": unit})
-                self._units[unit] = None
+                noted = self._on_disk(files, growing=growing)
+                self._append(_unit_line(unit, noted))
+                self._units[unit] = noted
+
+    def _on_disk(self, files: Iterable[Path], *, growing: bool) -> dict[str, Any]:
+        """Bring files and their names to the disk, and return what is noted of them."""
+        files, folder = [*files], self.path.parent
+        try:
+            sync_files(files, folder)
+            return {} if growing else note_files(folder, files)
+        except OSError as error:
+            raise StoreError(
+                f"{error.filename or folder} cannot be brought to the disk: {error.strerror}.",
+                "Make room or check the disk, then run the same command to go on.",
+            ) from error
+
+    def without(self, units: Collection[str]) -> dict[str, dict[str, Any]]:
+        """Return the finished units but some, with what is noted of their files."""
+        with self._lock:
+            return {unit: files for unit, files in self._units.items() if unit not in units}
 
     def attempt(self) -> Attempt:
         """Return this attempt at the work, for tasks that write in other processes."""
@@ -192,20 +227,27 @@ def discard(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def rewrite(path: Path, settings: Mapping[str, Any], units: Sequence[str]) -> None:
-    """Put a journal of just these units in the place of the one that is there, whole at once.
+def rewrite(
+    path: Path, settings: Mapping[str, Any], units: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Put a journal of these units and their files in the place of the one that is there.
 
     Raises
     ------
     StoreError
         If it cannot be written.
     """
-    records: list[dict[str, Any]] = [_first_line(settings), *({"unit": unit} for unit in units)]
+    done = (_unit_line(unit, files) for unit, files in units.items())
+    records: list[dict[str, Any]] = [_first_line(settings), *done]
     try:
         with atomic_write(path) as partial, partial.open("wb") as file:
             file.writelines(json.dumps(record).encode() + b"\n" for record in records)
     except OSError as error:
         raise StoreError(f"The journal {path} cannot be written: {error.strerror}.") from error
+
+
+def _unit_line(unit: str, files: Mapping[str, Any]) -> dict[str, Any]:
+    return {"unit": unit, "files": files} if files else {"unit": unit}
 
 
 def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:

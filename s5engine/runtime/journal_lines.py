@@ -10,7 +10,7 @@ from s5engine.errors import StoreError, afresh
 
 #: What the first line says of the file.
 FORMAT = "s5engine-journal"
-VERSION = 1
+VERSION = 2
 
 
 def read_units(path: Path) -> tuple[str, ...]:
@@ -89,7 +89,7 @@ def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
         record = json.loads(line)
     except (ValueError, RecursionError):
         record = None
-    if not isinstance(record, dict) or not isinstance(record.get("unit", ""), str):
+    if not isinstance(record, dict) or not _is_understood(record):
         if number == 1:
             raise not_a_journal(path)
         raise StoreError(
@@ -97,6 +97,15 @@ def parse(path: Path, number: int, line: bytes) -> dict[str, Any]:
             afresh(),
         )
     return record
+
+
+def _is_understood(record: dict[str, Any]) -> bool:
+    files = record.get("files", {})
+    return (
+        isinstance(record.get("unit", ""), str)
+        and isinstance(files, dict)
+        and all(isinstance(mark, list) for mark in files.values())
+    )
 
 
 def not_a_journal(path: Path) -> StoreError:

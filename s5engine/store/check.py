@@ -311,14 +311,14 @@ def _reopen(store: Path, record: VolumeRecord, damages: Sequence[Damage]) -> Non
     bands = {damage.place[1] * high // height for damage in damages}
     journal = journal_path(store)
     settings = {**record.settings(), "band_height": height}
-    units = [
-        unit_of_band((top, min(top + height, y1 - y0)))
+    units: dict[str, dict[str, Any]] = {
+        unit_of_band((top, min(top + height, y1 - y0))): {}
         for number, top in enumerate(range(0, y1 - y0, height))
         if number not in bands
-    ]
+    }
     if not record.complete:
         with Journal.open(journal, settings) as earlier:
-            units = [unit for unit in earlier.units if unit in units]
+            units = {k: files for k, files in earlier.without(()).items() if k in units}
     mark_incomplete(store)
     for damage in damages:
         remove_chunk(damage, store)

@@ -44,6 +44,27 @@ def chunk_key(array: zarr.Array[Any], place: Sequence[int]) -> str:
     return f"{array.path}/{metadata.encode_chunk_key(tuple(place))}".lstrip("/")
 
 
+def files_of(array: zarr.Array[Any], place: Sequence[slice]) -> list[Path]:
+    """Return the chunk files (shards, where there are any) of a box of an array on this machine.
+
+    Those that are there: a chunk of the fill value alone is no file.
+    """
+    root = root_of(array.store)
+    if root is None:
+        raise ValueError(f"{array.store} is not on this machine")
+    unit = array.shards or array.chunks
+    spans = (
+        range(first // side, -(-stop // side))
+        for (first, stop, _), side in zip(
+            (part.indices(length) for part, length in zip(place, array.shape, strict=True)),
+            unit,
+            strict=True,
+        )
+    )
+    paths = (root / chunk_key(array, index) for index in itertools.product(*spans))
+    return [path for path in paths if path.is_file()]
+
+
 def naming(array: zarr.Array[Any]) -> str:
     """Return the key of the first chunk within the array, which shows how all are named."""
     metadata: Any = array.metadata

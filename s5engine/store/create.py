@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from s5engine.atomic import sync_files_in, sync_folder, sync_tree
 from s5engine.errors import FETCH_AFRESH, StoreError
 from s5engine.store.band_plan import CHUNK, SHARD_WIDTH
 from s5engine.store.files import open_zarr_node
@@ -78,10 +79,12 @@ def create_store(path: Path, record: VolumeRecord) -> None:
         ) as scratch:
             made = Path(scratch) / "store"
             _write_metadata(made, record)
+            sync_tree(made)
             if earlier:
                 path.rename(Path(scratch) / "earlier")
             # A folder appears with its metadata or not at all, so a kill leaves no half-made one.
             os.replace(made, path)  # noqa: PTH105 - replaces an empty folder, unlike rename
+            sync_folder(path.parent)
     except OSError as error:
         raise StoreError(
             f"The store {path} cannot be made: {error.strerror or error}.",
@@ -143,11 +146,12 @@ def level_files(path: Path, record: VolumeRecord) -> ChunkFiles:
         shape,
         record.band_height,
         sharded=record.zarr_format == 3,
-        checksums=has_checksums(_first_level(path)),
+        checksums=has_checksums(first_level(path)),
     )
 
 
-def _first_level(path: Path) -> Any:
+def first_level(path: Path) -> Any:
+    """Return the array of full resolution of a store of ours."""
     array = find_member(open_group(path), LEVEL)
     if array is None:
         raise StoreError(
@@ -184,11 +188,12 @@ def _mark(path: Path, *, complete: bool) -> None:
         group = open_group(path, "r+")
         attributes = dict(group.attrs)
         if complete:
-            chunks = note_present(attributes, _first_level(path))
+            chunks = note_present(attributes, first_level(path))
         else:
             chunks = forget_present(attributes, [LEVEL])
         own: Any = attributes[KEY]
         group.update_attributes({KEY: {**own, "complete": complete}, **chunks})
+        sync_files_in(path)
     except OSError as error:
         raise StoreError(
             f"The store {path} cannot be finished: {error.strerror or error}.",

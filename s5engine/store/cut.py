@@ -171,8 +171,10 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
         closing(cut_bands(job.reader, bands)) as done,
     ):
         for y0, y1 in done:
+            growing = [file.temporary for file in files if file.temporary.exists()]
             for token in tokens:
-                journal.finish(unit_of(token, y1))
+                journal.finish(unit_of(token, y1), growing, growing=True)
+                growing = []  # all of them are on the disk by now
             meter.advance(y1 - y0)
     for file in files:
         file.finish()

@@ -23,9 +23,11 @@ from s5engine.runtime.journal import (
 from s5engine.runtime.same_source import check_source
 from s5engine.store.band_plan import BandPlan
 from s5engine.store.band_tasks import Workers, budget_here, find_workers
+from s5engine.store.chunk_keys import files_of
 from s5engine.store.create import (
     create_store,
     find_record,
+    first_level,
     level_files,
     make_folder,
     mark_complete,
@@ -219,8 +221,10 @@ def _fill(
                 else write_bands(*where, threads=asked_threads())
             ) as written,
         ):
+            array = first_level(path)
             for band in written:
-                journal.finish(unit_of_band(band))
+                box_of_band = (slice(None), slice(*band), slice(None))
+                journal.finish(unit_of_band(band), files_of(array, box_of_band))
                 meter.advance(band[1] - band[0])
         mark_complete(path)
         journal.remove()

@@ -41,6 +41,13 @@ def blocks_of(shape: tuple[int, ...], plan: PyramidPlan) -> list[Block]:
     return [(layer, y0, y1, x0) for layer, (y0, y1), x0 in places]
 
 
+def box_of(block: Block, shape: tuple[int, ...], plan: PyramidPlan) -> tuple[slice, slice, slice]:
+    """Return the place of a block in its level, of this shape."""
+    layer, y0, y1, x0 = block
+    layers = slice(layer, min(layer + plan.layers, shape[0]))
+    return layers, slice(y0, y1), slice(x0, min(x0 + BLOCK_WIDTH, shape[2]))
+
+
 def made(
     source: zarr.Array[Any],
     target: zarr.Array[Any],
@@ -95,16 +102,15 @@ def _make(
     source: zarr.Array[Any], target: zarr.Array[Any], block: Block, plan: PyramidPlan
 ) -> None:
     """Halve what a block is made of, some rows at a time, and write it whole."""
-    layer, y0, y1, x0 = block
-    x1 = min(x0 + BLOCK_WIDTH, target.shape[2])
-    layers = slice(layer, min(layer + plan.layers, target.shape[0]))
-    pixels = np.empty((layers.stop - layer, y1 - y0, x1 - x0), target.dtype)
-    for y in range(y0, y1, plan.piece):
-        rows = slice(y, min(y + plan.piece, y1))
-        pixels[:, y - y0 : rows.stop - y0] = _halved(source, layers, rows, slice(x0, x1))
+    layers, whole, columns = box = box_of(block, target.shape, plan)
+    y0, x0 = whole.start, columns.start
+    pixels = np.empty([side.stop - side.start for side in box], target.dtype)
+    for y in range(y0, whole.stop, plan.piece):
+        rows = slice(y, min(y + plan.piece, whole.stop))
+        pixels[:, y - y0 : rows.stop - y0] = _halved(source, layers, rows, columns)
     shards = ShardFiles.of(target)
     if shards is None:
-        target[layers, y0:y1, x0:x1] = pixels
+        target[box] = pixels
     else:  # a block is one whole shard
         shards.writer().write(y0, x0, pixels)
 

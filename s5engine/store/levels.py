@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.address import on_this_machine
+from s5engine.atomic import sync_tree
 from s5engine.errors import StoreError, WayOut
 from s5engine.store.band_plan import CHUNK
 from s5engine.store.files import open_zarr_node
@@ -261,6 +262,8 @@ def create_levels(base: Base, height: int) -> tuple[str, list[zarr.Array[Any]]]:
                 base.level(number), shape=shape, dtype=base.dtype, fill_value=0, **layout
             )
         )
+    for top in {Path(base.level(n)).parts[0] for n in range(1, len(base.shapes) + 1)}:
+        sync_tree(base.path / top)
     return token, arrays[::-1]
 
 

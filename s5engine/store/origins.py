@@ -26,9 +26,9 @@ def remember(array: xr.DataArray, store: str | Path) -> xr.DataArray:
     """Note that an array was opened from a store; return it."""
     if array.chunks is not None:
         with _LOCK:
-            for name in array.data.dask.layers:
-                _PLACES[str(name)] = str(store)
-                _PLACES.move_to_end(str(name))
+            for name in _names(array):
+                _PLACES[name] = str(store)
+                _PLACES.move_to_end(name)
             while len(_PLACES) > MOST:
                 _PLACES.popitem(last=False)
     return array
@@ -38,7 +38,7 @@ def store_of(array: xr.DataArray) -> str | None:
     """Return the store whose pixels, sliced or not, an array is; None if anything is computed."""
     if array.chunks is None:
         return None
-    names = [str(name) for name in array.data.dask.layers]
+    names = _names(array)
     with _LOCK:
         places = {_PLACES[name] for name in names if name in _PLACES}
         others = [name for name in names if name not in _PLACES]
@@ -48,6 +48,17 @@ def store_of(array: xr.DataArray) -> str | None:
 
 def stores_below(array: xr.DataArray) -> list[str]:
     """Return the stores that an array is made from, whatever is computed from their pixels."""
-    names = [] if array.chunks is None else [str(name) for name in array.data.dask.layers]
+    names = [] if array.chunks is None else _names(array)
     with _LOCK:
         return sorted({_PLACES[name] for name in names if name in _PLACES})
+
+
+def _names(array: xr.DataArray) -> list[str]:
+    """Return the names of the arrays that a lazy one is computed from, and its own."""
+    from dask.highlevelgraph import HighLevelGraph
+
+    graph = array.data.dask
+    if isinstance(graph, HighLevelGraph):
+        return [str(name) for name in graph.layers]
+    # An expression: its graph is a plain dictionary of tasks.
+    return list({str(key[0]): None for key in graph if isinstance(key, tuple)})

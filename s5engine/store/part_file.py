@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from s5engine.atomic import sync_folder
 from s5engine.errors import StoreError
 
 #: Bytes of one strip, about.
@@ -120,6 +121,7 @@ class PartFile:
     def finish(self) -> None:
         """Give the whole file its name."""
         self.temporary.replace(self.path)
+        sync_folder(self.path.parent)
 
 
 def pixels_offset(path: Path, shape: tuple[int, int], dtype: np.dtype) -> int | None:

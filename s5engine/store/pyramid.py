@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from s5engine import console
+from s5engine.atomic import sync_files_in
 from s5engine.budget import current_rss, resolve_budget, share_arena
 from s5engine.errors import StoreError
 from s5engine.foreign import read_json
 from s5engine.runtime.journal import Journal, discard
 from s5engine.store.band_tasks import Workers, find_workers
+from s5engine.store.chunk_keys import files_of
 from s5engine.store.create import remove_strays
-from s5engine.store.level_blocks import blocks_of, made, made_on, unit_of
+from s5engine.store.level_blocks import blocks_of, box_of, made, made_on, unit_of
 from s5engine.store.levels import (
     Base,
     add_to_list,
@@ -220,10 +222,12 @@ def _write_missing(
             with closing(
                 made_on(workers, journal.attempt(), *where) if workers else made(*where)
             ) as finished:
+                boxes = {unit: box_of(b, target.shape, plan) for unit, b in named}
                 for unit in finished:
-                    journal.finish(unit)
+                    journal.finish(unit, files_of(target, boxes[unit]))
                     meter.advance()
             add_to_list(base, number)
+            sync_files_in(base.path)
     forget_token(arrays[0])
 
 

@@ -17,6 +17,7 @@ from s5engine.store.files import open_layers, open_zarr_node
 from s5engine.store.nodes import find_arrays, find_member
 from s5engine.store.ome import VolumeRecord, holds_images, level_zero, read_record
 from s5engine.store.origins import remember
+from s5engine.store.pixel_source import from_source
 from s5engine.store.present import Present, read_present
 from s5engine.store.read_shards import reader_of
 
@@ -130,14 +131,19 @@ def _from_zarr(node: zarr.Array[Any] | zarr.Group, where: str, *, partial: bool)
     array = array if partial or record is not None else check_chunks(array, where)
     known = record is not None and record.complete and not partial
     content = record.content() if known and record is not None else None
-    data = lazy_layers(array, places, partial=partial, present=present, content=content)
+    stored = reader_of(array, partial=partial, present=present)
+    data = lazy_layers(array, places, content=content, stored=stored)
+    # What has other axes, or pixels in another order of bytes, is read by its graph alone.
+    plain = array.ndim == 3 and places == (0, 1, 2) and data.dtype == stored.dtype
     if record is None:
-        return label_volume(data, segment=Path(where.rstrip("/")).stem, source=recorded(where))
+        volume = label_volume(data, segment=Path(where.rstrip("/")).stem, source=recorded(where))
+        return from_source(volume, stored) if plain else volume
     y0, _, x0, _ = record.box
     volume = label_volume(
         data, segment=record.segment, source=record.source, layers=record.layers, y0=y0, x0=x0
     )
-    return volume.assign_attrs(as_attributes({"fingerprint": record.fingerprint}))
+    volume = volume.assign_attrs(as_attributes({"fingerprint": record.fingerprint}))
+    return from_source(volume, stored) if plain else volume
 
 
 def image_in(group: zarr.Group, where: str) -> zarr.Group:
@@ -214,6 +220,7 @@ def lazy_layers(
     partial: bool = False,
     present: Present | None = None,
     content: Any = None,
+    stored: Any = None,
 ) -> da.Array:
     """Return a zarr array as a lazy (layer, y, x): squeezed, its axes in order, in whole units.
 
@@ -228,6 +235,8 @@ def lazy_layers(
         Which of its chunk files are there, if this is known.
     content : object, optional
         What tells its pixels from others, wherever they lie: the array is named after it.
+    stored : object, optional
+        What reads it, by `reader_of`.
     """
     import dask.array as da
     from dask.base import tokenize
@@ -241,7 +250,7 @@ def lazy_layers(
     )
     for axis, length in zip(places, blocks, strict=True):
         whole[axis] = length
-    stored: Any = reader_of(array, partial=partial, present=present)
+    stored = stored if stored is not None else reader_of(array, partial=partial, present=present)
     told = None if content is None else tokenize(content, array.path, array.shape, whole)
     data = da.from_array(
         stored, chunks=tuple(whole), inline_array=True, name=told and f"pixels-{told}"

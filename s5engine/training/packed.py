@@ -20,6 +20,7 @@ from s5engine.errors import BudgetError, StoreError, WayOut
 from s5engine.geometry import Box
 from s5engine.runtime.journal import Journal
 from s5engine.source.mask_rows import Mask
+from s5engine.store.chunk_keys import files_of
 from s5engine.training.labelled import select_layers
 from s5engine.training.tile_table import TileRules, covered_cells
 
@@ -113,14 +114,21 @@ def pack_layers(
                     f"The tileset {tileset.store} cannot be written: {error.strerror or error}.",
                     "Make room, then run the same command to go on.",
                 ) from error
-            for unit in _units(name, box, side):
-                journal.finish(unit)
+            array = group[f"layers/{name}"]
+            for unit, columns in zip(_units(name, box, side), _columns(box, side), strict=True):
+                place = (slice(None), slice(box.y0, box.y1), columns)
+                journal.finish(unit, files_of(array, place))
             meter.advance()
 
 
 def _units(name: str, box: Box, side: int) -> list[str]:
     """Return the journal's names of a slab's shards, which unlike slabs suit every budget."""
     return [f"pack {name} {box.y0} {x}" for x in range(box.x0, box.x1, side)]
+
+
+def _columns(box: Box, side: int) -> list[slice]:
+    """Return the columns of each of a slab's shards."""
+    return [slice(x, min(x + side, box.x1)) for x in range(box.x0, box.x1, side)]
 
 
 def _covered(tileset: Tileset, name: str) -> Mask:

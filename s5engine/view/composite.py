@@ -95,7 +95,7 @@ def window_scales(planes: Any) -> np.ndarray:
     """Return what each window is divided by: its maximum where that exceeds 1."""
     peaks = np.zeros(planes.shape[0], np.float32)
     for rows, columns in _squares(planes.shape[1:]):
-        peaks = np.maximum(peaks, np.asarray(planes[:, rows, columns]).max(axis=(1, 2)))
+        peaks = np.maximum(peaks, _square(planes, rows, columns).max(axis=(1, 2)))
     return np.maximum(peaks, 1).astype(np.float32)
 
 
@@ -112,12 +112,18 @@ def _reduced(planes: Any, scales: np.ndarray, method: Method, reduce: int) -> np
     for rows, columns in _squares((height, width), _SQUARE // reduce):
         left, right = down[rows], across[columns]
         source_rows, source_columns = _reach(left), _reach(right)
-        square = np.asarray(planes[:, source_rows, source_columns], np.float32)
+        square = _square(planes, source_rows, source_columns)
         square = square / scales[:, None, None]
         combined = square.mean(axis=0) if method == "mean" else square.max(axis=0)
         half = left[:, source_rows] @ combined
         picture[rows, columns] = (right[:, source_columns] @ half.T).T
     return picture
+
+
+def _square(planes: Any, rows: slice, columns: slice) -> np.ndarray:
+    """Return some rows and columns of all windows."""
+    square = planes[:, rows, columns]
+    return np.asarray(square.compute() if hasattr(square, "compute") else square, np.float32)
 
 
 def _reduction_matrix(length: int, reduced: int) -> csr_array:

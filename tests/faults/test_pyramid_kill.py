@@ -16,7 +16,8 @@ from unit.store.test_pyramid import check_levels, ink_store, volume_store
 KILLED = """
 import os, signal, sys
 import cv2, dask.array, xarray, zarr
-from s5engine.store import level_blocks, levels, pyramid, progress
+from s5engine.runtime import journal
+from s5engine.store import level_blocks, levels, pyramid
 def run(step):
     calls = []
     def killing(function):
@@ -29,7 +30,7 @@ def run(step):
     for place, name in [(level_blocks, "_make"), (pyramid, "add_to_list"),
                         (pyramid, "forget_token"), (pyramid, "create_levels"),
                         (level_blocks, "_halved"),
-                        (progress.Journal, "finish"), (progress.Journal, "remove")]:
+                        (journal.Journal, "finish"), (journal.Journal, "remove")]:
         setattr(place, name, killing(getattr(place, name)))
     pyramid.write_levels(pyramid.resolve_store(sys.argv[1]), progress=False)
     os._exit(0)

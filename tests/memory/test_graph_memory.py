@@ -14,17 +14,16 @@ import s5engine as s5
 #: The largest segment that is published, px, and what its graphs may take, bytes.
 SIDES = (13_780, 429_360)
 MOST = 10**9
-# All that is built before the first block is computed: of the ink, of what each block of it needs,
-# and of one group of blocks.
+# All that is built before the first block is computed: of the ink, its units of work, and what a
+# few of them read.
 BUILD = """
 import json, sys
 sys.path.insert(0, "tests")
 import dask.array as da
 import s5engine as s5
 from s5engine.budget import current_rss
-from s5engine.infer.culling import culled
-from s5engine.infer.pinning import named_steps
-from s5engine.infer.surgery import needed_tiles, read_name, recover_tiles, replace_tiles
+from s5engine.infer.prediction import prediction_of
+from s5engine.infer.stages import PredictedInk
 from support import texture, volume_of
 import numpy as np, xarray as xr, zarr
 
@@ -35,15 +34,15 @@ volume = xr.DataArray(pixels, dims=("layer", "y", "x"), coords=places, attrs={"s
 before = current_rss()
 model = s5.wrap_model(texture, tile=64)
 ink = s5.predict_ink(volume, model, windows=[3, 4, 5], stride=32, budget="8 GiB")
-tiles = recover_tiles(ink)
-stored = zarr.create_array({}, shape=tiles.shape, chunks=tiles.data.chunksize, dtype="float32")
-read = read_name(tiles.data.name)
-needs = needed_tiles(replace_tiles(ink, tiles, stored).data, read)
-group = sorted(frozenset().union(*needs.values()))[:16]
-near = culled(tiles.data, group)
-tasks = sum(len(named_steps(near.blocks[index], {}).dask.to_dict()) for index in group)
+prediction = prediction_of(ink)
+stored = zarr.create_array({}, shape=ink.shape, chunks=(1, *prediction.steps), dtype="float32")
+work = PredictedInk(prediction, ink, None, stored, {})
+units = work.units()
+some = [u for u in units if u.key.startswith("predict")][:16]
+tasks = sum(len(dict(u.prepare().args[0].array.dask)) for u in some)
 peak = int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
-print(json.dumps({"blocks": len(needs), "tasks": tasks, "bytes": peak - before}))
+blocks = sum(unit.key.startswith("blend") for unit in units)
+print(json.dumps({"blocks": blocks, "tasks": tasks, "bytes": peak - before}))
 """
 
 
@@ -62,5 +61,5 @@ def test_the_graphs_of_a_whole_segment_fit_into_a_gigabyte() -> None:
     whole, part = built(*SIDES), built(SIDES[0], SIDES[1] // 8)
     assert whole["blocks"] == 14 * 420
     assert whole["bytes"] < MOST
-    # The graph of a group does not grow with the segment.
+    # What a unit reads does not grow with the segment.
     assert 0 < whole["tasks"] <= part["tasks"] + 16

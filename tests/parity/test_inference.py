@@ -43,7 +43,7 @@ def opened(layers: np.ndarray, how: str, folder: Path) -> xr.DataArray:
 
 
 @pytest.mark.parametrize("how", ["memory", pytest.param("tiff", marks=pytest.mark.slow), "zarr"])
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("dtype", ["uint8", pytest.param("uint16", marks=pytest.mark.graphs)])
 def test_stride_32_without_tta(dtype: str, how: str, model: s5.InkModel, tmp_path: Path) -> None:
     layers, mask = stack(dtype)
     volume = s5.to_uint8(opened(layers, how, tmp_path))

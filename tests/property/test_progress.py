@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 import s5engine as s5
 from s5engine import console
-from s5engine.infer import turns
+from s5engine.infer import execution
 from support import TILE, constant, counting_model, noise, volume_of
 from unit.store.segments import write_layers
 
@@ -149,7 +149,7 @@ def test_every_tile_is_counted_once_and_no_more_than_a_batch_at_a_time(
 
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(turns, "show_progress", recorded),
+        mock.patch.object(execution, "show_progress", recorded),
     ):
         s5.write_run(ink, Path(folder) / "run", formats=["zarr"], progress=False)
     sides = [-(-max(n - TILE, 0) // (TILE // 2)) + 1 for n in (height, width)]

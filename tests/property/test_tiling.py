@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import s5engine as s5
 from s5engine.geometry import TileAxis
 from s5engine.infer import memory
-from s5engine.infer.blend import _blend_window
+from s5engine.infer.blend import blend_box
 from s5engine.infer.taper import taper_weights
 from support import TILE, constant, counting_model, noise, texture, volume_of
 
@@ -187,7 +187,7 @@ def test_fast_blending_is_the_plain_sum(seed: int, stride: int) -> None:
                 total[place] += np.kron(maps[i, j], np.ones((4, 4))) * weights
                 norm[place] += weights
     plain = np.divide(total, norm, out=np.zeros(shape), where=norm > 0)
-    fast = _blend_window(maps, axis_y.origins, axis_x.origins, weights, shape)
+    fast = blend_box(maps, axis_y.origins, axis_x.origins, weights, shape)
     np.testing.assert_allclose(fast, plain, rtol=0, atol=1e-6)
 
 

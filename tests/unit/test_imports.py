@@ -29,6 +29,7 @@ RANKS = {
     "foreign": 1,
     "atomic": 1,
     "lock": 1,
+    "known": 1,
     "runtime": 2,
     "source": 2,
     "store": 3,

@@ -91,12 +91,12 @@ def test_the_choice_fits_and_none_better_does(
 
 
 def test_threads_are_given_up_before_blocks_become_small() -> None:
-    shape = replace(WHOLE, threads=16)
+    shape = replace(WHOLE, threads=16, chunk=(128, 128))
     peak = project(replace(shape, threads=4), 512, 2, 0, 0).projected_peak
     chosen = choose(shape, (2,), lambda batch: 0, base=0, budget=peak, fewer_threads=True)
     assert (chosen.threads, chosen.block) == (4, 512)
     alone = choose(shape, (2,), lambda batch: 0, base=0, budget=peak)
-    assert (alone.threads, alone.block) == (16, 256)
+    assert (alone.threads, alone.block) == (16, 128)
 
 
 def test_what_the_network_keeps_and_the_pyramid_count() -> None:

@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import s5engine as s5
-from s5engine.infer import graph, memory, pinning
-from s5engine.infer.pinning import needed_resources
+from s5engine.infer import graph, memory
 from s5engine.local_workers import nanny_options, worker_specs
+from s5engine.runtime.clients import needed_resources
 from support import noise, texture, volume_of
 
 #: Names of the workers.
@@ -108,8 +108,7 @@ def test_the_network_runs_where_the_resource_is(
     seen = where(mixed)
     assert {names[pid] for pid in log.read_text().split()} == allowed
     assert seen.pop("predict-tiles") == allowed
-    assert {"write-tiles", "read-tiles", "blend", "write-ink"} <= {*seen}
-    assert set().union(*seen.values()) == {WITH, WITHOUT}
+    assert seen["blend"] == {WITH, WITHOUT}
     other = s5.predict_ink(volume, s5.wrap_model(texture, tile=64), windows=[0], stride=32, tta=0)
     plain = s5.write_run(other, tmp_path / "plain", progress=False)
     np.testing.assert_array_equal(run.tiles.values, plain.tiles.values)
@@ -122,18 +121,19 @@ def test_bare_ink_is_pinned_as_well(
 ) -> None:
     monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
     # As if the network, which is a stand-in on the CPU, were on a GPU.
-    real = pinning.marked
-    monkeypatch.setattr(graph, "marked", lambda device: real("cuda:0"))
+    monkeypatch.setattr(
+        graph, "needed_resources", lambda client, device: needed_resources(client, "cuda:0")
+    )
     volume = volume_of(noise((16, 700, 700)))
     log = tmp_path / "log"
     network = functools.partial(noted, log=log)
-    ink = s5.predict_ink(volume, s5.wrap_model(network, tile=64), windows=[0], stride=32, tta=0)
     names = {str(pid): name for name, pid in mixed.run(_who).values()}
     where(mixed)
-    if how == "sliced":
-        ink = 1 - ink.isel(y=slice(100, 600))
     around = nullcontext() if how == "own client" else s5.cluster(mixed.scheduler.address)
     with around:
+        ink = s5.predict_ink(volume, s5.wrap_model(network, tile=64), windows=[0], stride=32, tta=0)
+        if how == "sliced":
+            ink = 1 - ink.isel(y=slice(100, 600))
         there = ink.persist() if how == "persist" else ink.compute()
         values = there.values
     seen = where(mixed)
@@ -150,23 +150,11 @@ def test_bare_ink_is_pinned_as_well(
     np.testing.assert_array_equal(values, 1 - expected[:, 100:600] if how == "sliced" else expected)
 
 
-def test_without_gpu_workers_arrays_are_optimized_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_gpu_workers_nothing_is_asked_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
-    volume = volume_of(noise((16, 200, 200)))
-    with s5.cluster("processes", workers=1, budget="6 GiB", dashboard=False):
-        assert dask.config.get("array_optimize", None) is None
-    how = functools.partial(pinning.optimize_pinned, resources={"GPU": 0.5})
-    for device in ("cpu", "cuda"):
-        real = pinning.marked
-        monkeypatch.setattr(graph, "marked", lambda _, device=device, real=real: real(device))
-        ink = s5.predict_ink(volume, s5.wrap_model(texture, tile=64), windows=[0], stride=32, tta=0)
-        monkeypatch.undo()
-        monkeypatch.setattr(memory, "BLOCK_SIZES", (128,))
-        (made,) = dask.optimize(ink.data)
-        with dask.config.set(array_optimize=how):
-            (mine,) = dask.optimize(ink.data)
-        assert (len(mine.dask.to_dict()) == len(made.dask.to_dict())) == (device == "cpu")
-        np.testing.assert_array_equal(mine.compute(), made.compute())
+    with s5.cluster("processes", workers=1, budget="6 GiB", dashboard=False) as found:
+        assert dask.config.get("optimization.fuse.active", None) is None
+        assert needed_resources(found.client, "cuda") == {}
 
 
 class Known:

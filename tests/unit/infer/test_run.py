@@ -15,7 +15,7 @@ import xarray as xr
 from PIL import Image
 
 import s5engine as s5
-from s5engine.infer import memory, turns
+from s5engine.infer import execution, memory
 from support import counting_model, noise, texture, volume_of
 
 SHAPE = (18, 300, 420)
@@ -66,6 +66,7 @@ def test_a_run_leaves_everything_that_it_promises(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").rglob("*.partial"))
 
 
+@pytest.mark.graphs
 def test_blending_anew_needs_no_network(tmp_path: Path) -> None:
     model, counter = counting_model()
     run = s5.write_run(lazy_ink(model), tmp_path, progress=False)
@@ -130,31 +131,28 @@ def test_coarser_levels_follow_a_going_run_and_catch_up_after_a_stop(
 ) -> None:
     model, _ = counting_model()
     seen: list[set[tuple[int, int]]] = []
-    real = turns.reduce_blocks
+    real = execution.reduce_blocks
+    stops = [3]
 
     def noted(store: Path, places: list[tuple[slice, slice]]) -> None:
+        if len(seen) in stops:
+            raise StoppedError
         seen.append({(rows.start, columns.start) for rows, columns in places})
         real(store, places)
 
-    def stop(self: turns.Turns, blocks: list[object], meter: object = None) -> None:
-        if seen:
-            raise StoppedError
-        blend(self, blocks, meter)
-
-    monkeypatch.setattr(turns, "reduce_blocks", noted)
-    monkeypatch.setattr(turns, "group_size", lambda: (1, 2))
+    monkeypatch.setattr(execution, "reduce_blocks", noted)
+    monkeypatch.setattr(execution, "_LEVEL_SECONDS", 0.0)
     monkeypatch.setitem(globals(), "SHAPE", (18, 300, 1300))
-    blend = turns.Turns._blend_blocks
-    monkeypatch.setattr(turns.Turns, "_blend_blocks", stop)
     with pytest.raises(StoppedError):
         s5.write_run(lazy_ink(model), tmp_path, progress=False)
-    monkeypatch.setattr(turns.Turns, "_blend_blocks", blend)
-    # What was blended first is shown at once, also what another process had blended.
-    assert len(seen) == 1
-    monkeypatch.setattr(turns, "_LEVEL_SECONDS", 0.0)
+    shown = set().union(*seen)
+    assert len(shown) == 3
+    seen.clear()
+    stops.clear()
     s5.write_run(lazy_ink(model), tmp_path, progress=False)
-    assert seen[0] < seen[1]
-    monkeypatch.setattr(turns, "_LEVEL_SECONDS", 1e9)
+    # What was blended first is shown at once, also what another process had blended.
+    assert shown < seen[0]
+    monkeypatch.setattr(execution, "_LEVEL_SECONDS", 1e9)
     seen.clear()
     s5.write_run(lazy_ink(model), tmp_path / "seldom", progress=False)
     assert len(seen) == 1
@@ -169,12 +167,13 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert run.record["settings"]["stride"] == 64
 
 
+@pytest.mark.graphs
 def test_ink_that_was_worked_on_is_not_taken_for_the_finished_one(tmp_path: Path) -> None:
     model, _ = counting_model()
     ink = lazy_ink(model)
     s5.write_run(ink, tmp_path / "lazy", progress=False)
     with (
-        pytest.raises(s5.S5Error, match="verbs was null and is now"),
+        pytest.raises(s5.S5Error, match="worked_on was null and is now"),
         xr.set_options(keep_attrs=True),
     ):
         s5.write_run(1 - ink, tmp_path / "lazy", progress=False)
@@ -250,6 +249,7 @@ def test_wrong_arguments_are_refused_before_work(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.graphs
 def test_what_is_no_ink_is_refused(tmp_path: Path) -> None:
     with pytest.raises(s5.S5Error, match="dims"):
         s5.write_run(volume_of(noise((2, 9, 9))), tmp_path)
@@ -308,13 +308,17 @@ def test_a_run_uses_the_planned_threads_and_its_budget_to_the_end(
     from s5engine.infer import run as running
 
     seen, told = [], []
-    model = s5.wrap_model(
-        lambda tiles: (seen.append(dask.config.get("num_workers")), tiles[:, 0, ::4, ::4])[1],
-        tile=64,
-    )
+    model, _ = counting_model()
+    real = execution.run_units
+
+    def noted(*given: object, threads: int, **how: object) -> None:
+        seen.append(threads)
+        real(*given, threads=threads, **how)
+
+    monkeypatch.setattr(execution, "run_units", noted)
     monkeypatch.setattr(running, "write_levels", lambda path, **how: told.append(how))
-    ink = lazy_ink(model, budget="3 GiB")
-    ink.attrs["threads"] = 3
+    with dask.config.set(num_workers=3):
+        ink = lazy_ink(model, budget="3 GiB")
     run = s5.write_run(ink, tmp_path / "run", progress=False)
     assert set(seen) == {3}
     assert told[0]["budget"] == 3 * 2**30

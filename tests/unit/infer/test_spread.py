@@ -68,6 +68,7 @@ def test_tiles_hold_both_and_the_ink_is_the_same_to_the_bit() -> None:
         s5.blend(both, statistic="median")  # type: ignore[arg-type]  # wrong
 
 
+@pytest.mark.graphs
 def test_without_spread_tiles_are_what_they_were() -> None:
     model, _ = counting_model()
     first = s5.predict_tiles(volume(), model, **ASKED)

@@ -12,6 +12,7 @@ import pytest
 
 from s5engine.errors import ResumeError, SourceChangedError, StoreError
 from s5engine.runtime.journal import Journal
+from s5engine.runtime.journal_lines import VERSION
 
 SETTINGS = {"box": (0, 10, 0, 20), "layers": [0, 1], "source": "http://host/a"}
 
@@ -116,7 +117,7 @@ def test_a_damaged_line_inside_is_an_error(path: Path) -> None:
 
 def test_a_journal_of_another_version_is_refused(path: Path) -> None:
     Journal.open(path, SETTINGS).close()
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+    path.write_text(path.read_text().replace(f'"version": {VERSION}', '"version": 99'))
     with pytest.raises(StoreError, match="version 99"):
         Journal.open(path, SETTINGS)
 

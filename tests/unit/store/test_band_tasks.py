@@ -215,9 +215,9 @@ def test_an_interrupted_cut_goes_on_in_threads(
 ) -> None:
     finish, rows = Journal.finish, 0
 
-    def interrupt(journal: Journal, unit: str) -> None:
+    def interrupt(journal: Journal, unit: str, *given: Any, **how: Any) -> None:
         nonlocal rows
-        finish(journal, unit)
+        finish(journal, unit, *given, **how)
         rows += 1
         if rows == finished + 1:  # the pass itself is noted first
             raise KeyboardInterrupt
@@ -254,8 +254,8 @@ def test_an_ingest_that_was_interrupted_on_workers_goes_on_there(
 ) -> None:
     finish, asked = Journal.finish, []
 
-    def interrupt(journal: Journal, unit: str) -> None:
-        finish(journal, unit)
+    def interrupt(journal: Journal, unit: str, *given: Any, **how: Any) -> None:
+        finish(journal, unit, *given, **how)
         if len(journal) == 3:
             raise KeyboardInterrupt
 

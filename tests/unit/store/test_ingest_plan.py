@@ -14,7 +14,7 @@ from s5engine.budget import parse_bytes
 from s5engine.errors import BudgetError, InvalidArgumentError
 from s5engine.phantom import LayerServer, Phantom, encode_layers
 from s5engine.phantom.true_scale import true_scale_segment
-from s5engine.store import progress
+from s5engine.runtime.journal import Journal
 
 BOX = (40, 168, 100, 300)
 
@@ -29,13 +29,13 @@ def test_an_ingest_does_what_the_plan_says(tmp_path: Path, monkeypatch: pytest.M
         planning = server.bytes_sent()
         server.reset_log()
         finished: list[str] = []
-        finish = progress.Journal.finish
+        finish = Journal.finish
 
-        def note(journal: progress.Journal, unit: str) -> None:
-            finish(journal, unit)
+        def note(journal: Journal, unit: str, *given: object) -> None:
+            finish(journal, unit, *given)
             finished.append(unit)
 
-        monkeypatch.setattr(progress.Journal, "finish", note)
+        monkeypatch.setattr(Journal, "finish", note)
         volume = s5.ingest(url, tmp_path / "v.zarr", **asked, progress=False)
         sent = server.bytes_sent()
     # Beside the pixels an ingest reads the listing and each file's directory, as the plan did.

@@ -150,8 +150,8 @@ def test_an_interrupted_pyramid_goes_on(
 ) -> None:
     finish = Journal.finish
 
-    def interrupt(journal: Journal, unit: str) -> None:
-        finish(journal, unit)
+    def interrupt(journal: Journal, unit: str, *given: Any, **how: Any) -> None:
+        finish(journal, unit, *given, **how)
         if len(journal) == finished:
             raise KeyboardInterrupt
 
