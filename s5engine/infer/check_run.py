@@ -9,7 +9,7 @@ from s5engine.address import local_file
 from s5engine.errors import StoreError, afresh
 from s5engine.infer.record import JOURNAL, read_record, stores_in, write_record
 from s5engine.runtime.journal import Journal, rewrite
-from s5engine.runtime.journal_lines import read_settings
+from s5engine.runtime.journal_lines import read_settings, read_units
 from s5engine.store.check import Damage, check_store, remove_chunk
 from s5engine.store.levels import INK, INK_LEVELS, find_base, remove_levels
 from s5engine.store.nodes import open_group
@@ -77,8 +77,9 @@ def reopen_run(directory: str | Path, damages: Sequence[Damage]) -> int:
             f"The run in {folder} cannot be mended block by block: {named} cannot be made again.",
             afresh("Write it anew"),
         )
+    # All that were ever finished: opened, the journal leaves out those whose files are damaged.
+    units = read_units(folder / JOURNAL)
     with Journal.open(folder / JOURNAL, settings) as journal:
-        units = journal.units
         again = {unit for damage in damages for unit in _units(damage, units)}
         # First of all: whatever is killed after this is made again.
         rewrite(folder / JOURNAL, settings, journal.without(again))

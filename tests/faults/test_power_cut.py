@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import s5engine as s5
 from s5engine.infer import memory
 from s5engine.runtime.file_marks import whole_files
-from s5engine.store import band_plan, ingest
+from s5engine.store import band_plan
 from support import Counter, counting_model, noise, volume_of
 from unit.store.segments import write_layers
 
-#: Name → inode of what is in a folder.
-Names = dict[str, int]
+#: Name → inode of what is in a folder, and whether it is a folder too.
+Names = dict[str, tuple[int, bool]]
 
 
 class Disk:
@@ -41,7 +42,9 @@ class Disk:
         monkeypatch.setattr(os, "fsync", self._recorded)
 
     def _remember(self, folder: Path) -> None:
-        self.folders[folder.stat().st_ino] = {p.name: p.lstat().st_ino for p in folder.iterdir()}
+        inode = folder.stat().st_ino
+        self.files.pop(inode, None)  # of a file that is gone
+        self.folders[inode] = {p.name: (p.lstat().st_ino, p.is_dir()) for p in folder.iterdir()}
 
     def _recorded(self, handle: int) -> None:
         self._fsync(handle)
@@ -49,6 +52,7 @@ class Disk:
         if stat.S_ISDIR(found.st_mode):
             self._remember(path)
             return
+        self.folders.pop(found.st_ino, None)
         self.files[found.st_ino] = path.read_bytes()
         if path.suffix in (".journal", ".jsonl") and self.root in path.parents:
             self.moments.append((dict(self.files), dict(self.folders)))
@@ -58,25 +62,22 @@ class Disk:
         files, folders = self.moments[moment]
         inode: int | None = self.root.stat().st_ino
         for name in path.parts:
-            inode = folders.get(inode or 0, {}).get(name)
+            inode = folders.get(inode or 0, {}).get(name, (None, False))[0]
         return None if inode is None else files.get(inode, b"")
 
     def left(self, moment: int, place: Path) -> Path:
         """Put together what would be left at a moment; a file that was not safe is empty."""
         files, folders = self.moments[moment]
 
-        def put(inode: int, at: Path) -> None:
-            if inode in folders:
-                at.mkdir()
-                for name, inner in folders[inode].items():
-                    put(inner, at / name)
-            elif inode in kinds:  # a folder of which nothing is safe
-                at.mkdir()
-            else:
+        def put(inode: int, is_folder: bool, at: Path) -> None:
+            if not is_folder:
                 at.write_bytes(files.get(inode, b""))
+                return
+            at.mkdir()
+            for name, (inner, is_one) in folders.get(inode, {}).items():
+                put(inner, is_one, at / name)
 
-        kinds = {p.stat().st_ino for p in self.root.rglob("*") if p.is_dir()}
-        put(self.root.stat().st_ino, place)
+        put(self.root.stat().st_ino, True, place)
         return place
 
 
@@ -105,7 +106,7 @@ def check_all(disk: Disk, name: str, moments: int) -> int:
     return seen
 
 
-def model_and_ink(counter_at: list[Counter]) -> object:
+def model_and_ink(counter_at: list[Counter]) -> xr.DataArray:
     model, counter = counting_model()
     counter_at.append(counter)
     volume = volume_of(noise((16, 200, 3300)))
@@ -134,13 +135,12 @@ def test_an_ingest_and_its_pyramid_lose_no_recorded_unit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(band_plan, "BAND_HEIGHTS", (128,))
-    monkeypatch.setattr(ingest, "BAND_HEIGHTS", (128,), raising=False)
     pixels = noise((4, 1500, 300))
     write_layers(tmp_path / "seg", pixels)
     root = tmp_path / "disk"
     root.mkdir()
     disk = Disk(root, monkeypatch)
-    s5.ingest(tmp_path / "seg", root / "v.zarr", progress=False, budget="600 MiB")
+    s5.ingest(tmp_path / "seg", root / "v.zarr", progress=False)
     names = [p.name for p in root.iterdir()]
     assert names == ["v.zarr"]
     last = len(disk.moments) - 1
@@ -149,5 +149,5 @@ def test_an_ingest_and_its_pyramid_lose_no_recorded_unit(
     units = units_of(journal)
     assert units
     assert all(whole_files(place, files) for files in units.values())
-    s5.ingest(tmp_path / "seg", place / "v.zarr", progress=False, budget="600 MiB")
+    s5.ingest(tmp_path / "seg", place / "v.zarr", progress=False)
     np.testing.assert_array_equal(s5.open_volume(place / "v.zarr").values, pixels)
