@@ -27,7 +27,7 @@ class _Note:
     places: Mapping[Hashable, np.ndarray]
 
 
-class Known(xr.DataArray):  # type: ignore[no-untyped-call]
+class Known(xr.DataArray):  # type: ignore[no-untyped-call]  # xarray's hook has no types
     """A lazy array that may know its origin; see `origin_of`."""
 
     __slots__ = ("_note",)
@@ -36,7 +36,7 @@ class Known(xr.DataArray):  # type: ignore[no-untyped-call]
         return repr(self._plain())
 
     def _repr_html_(self) -> str:
-        return str(self._plain()._repr_html_())  # type: ignore[no-untyped-call]
+        return str(self._plain()._repr_html_())  # type: ignore[no-untyped-call]  # xarray
 
     def _plain(self) -> xr.DataArray:
         """Return it as people know it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,51 +86,42 @@ def _culled(array: da.Array) -> Any:
     return array if is_expression else dask.optimize(array)[0]
 
 
-class VolumePieces:
-    """Cuts boxes out of a volume: from its source where that is known, else out of its graph.
+class SourcePieces:
+    """Cuts boxes out of a volume whose source is known, as `Pieces` cuts them out of a graph.
 
     Parameters
     ----------
     volume : (layer, y, x) DataArray
+    source : PixelSource
+        Its own.
     """
 
-    def __init__(self, volume: xr.DataArray) -> None:
+    def __init__(self, volume: xr.DataArray, source: PixelSource) -> None:
+        self._source, self._is_ready, self._lock = source, False, threading.Lock()
         self._layers = tuple(int(n) for n in volume.layer.values)
-        self._source, self._corner = source_of(volume), (0, 0)
-        self._pieces: Pieces | None = None
-        self._is_ready, self._lock = False, threading.Lock()
-        if self._source is None:
-            self._pieces = Pieces(volume.data)
-            return
-        top, left = (int(volume[side][0]) for side in "yx")
-        self._corner = (top - self._source.corner[0], left - self._source.corner[1])
-        if self._source.is_lazy:
-            self._pieces = Pieces(self._source.array[self._places(self._source)])
+        self._corner = [int(volume[s][0]) - n for s, n in zip("yx", source.corner, strict=True)]
+        places = [source.layers.index(number) for number in self._layers]
+        run = places == [*range(places[0], places[0] + len(places))]
+        self._places = slice(places[0], places[0] + len(places)) if run else places
+        self._pieces = Pieces(source.array[self._places]) if source.is_lazy else None
 
     def box(self, rows: slice, columns: slice) -> Piece:
         """Return a box of pixels, counted from the volume's corner."""
-        if self._source is None and self._pieces is not None:
-            return self._pieces.box(rows, columns)
-        top, left = self._corner
-        rows = slice(top + rows.start, top + rows.stop)
-        columns = slice(left + columns.start, left + columns.stop)
-        source = self._ready()
-        if self._pieces is not None:
-            return Piece(self._pieces.box(rows, columns).array, None, source.steps, self._layers)
-        place = (self._places(source), rows, columns)
-        return Piece(source.array, place, source.steps, self._layers)
-
-    def _ready(self) -> PixelSource:
-        """Return the source with what its steps need of the whole volume, computed once."""
-        assert self._source is not None  # noqa: S101
+        rows, columns = (
+            slice(first + side.start, first + side.stop)
+            for first, side in zip(self._corner, (rows, columns), strict=True)
+        )
         with self._lock:
-            if not self._is_ready:
+            if not self._is_ready:  # what needs the whole volume is computed once
                 self._source, self._is_ready = ready(self._source), True
-            return self._source
+        steps = self._source.steps
+        if self._pieces is not None:
+            return replace(self._pieces.box(rows, columns), steps=steps, layers=self._layers)
+        place = (self._places, rows, columns)
+        return Piece(self._source.array, place, steps, self._layers)
 
-    def _places(self, source: PixelSource) -> slice | list[int]:
-        """Return where the volume's layers are in its source."""
-        places = [source.layers.index(number) for number in self._layers]
-        first, count = places[0], len(places)
-        run = places == [*range(first, first + count)]
-        return slice(first, first + count) if run else places
+
+def volume_pieces(volume: xr.DataArray) -> Pieces | SourcePieces:
+    """Return what cuts boxes out of a volume: from its source if known, else out of its graph."""
+    source = source_of(volume)
+    return Pieces(volume.data) if source is None else SourcePieces(volume, source)

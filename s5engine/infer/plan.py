@@ -15,9 +15,9 @@ from s5engine.budget import format_bytes, resolve_budget
 from s5engine.console import as_html, format_seconds, table
 from s5engine.geometry import Edge
 from s5engine.infer.arguments import Mask, model_of
-from s5engine.infer.graph import prepare
 from s5engine.infer.memory import InferenceMemory
 from s5engine.infer.memory_plan import count_workers, waiting_bytes
+from s5engine.infer.prepare import prepare
 from s5engine.infer.taper import Taper, taper_weights
 from s5engine.infer.tta import views
 

@@ -130,7 +130,7 @@ def reaching(axis: TileAxis, pixels: slice) -> slice:
     return slice(first, int(np.searchsorted(axis.origins, pixels.stop, side="left")))
 
 
-class Predicted(Known):  # type: ignore[no-untyped-call]
+class Predicted(Known):  # type: ignore[no-untyped-call]  # xarray's hook has no types
     """Lazy tile predictions or ink, or an array that was computed from such."""
 
     __slots__ = ()

@@ -38,8 +38,9 @@ from s5engine.infer.stored import open_stored
 from s5engine.infer.tile_array import pick_statistic
 from s5engine.paths import check_output
 from s5engine.runtime.clients import current_client
-from s5engine.runtime.journal import Journal, as_json, check_settings
+from s5engine.runtime.journal import Journal
 from s5engine.runtime.journal_lines import read_finished, read_units
+from s5engine.runtime.same_work import as_json, check_settings
 from s5engine.store.nodes import consolidate
 from s5engine.store.origins import stores_below
 from s5engine.store.present import check_present, holds_nothing, note_all_present

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from s5engine.infer.blend import blend_box
-from s5engine.infer.pieces import Piece, Pieces, VolumePieces
+from s5engine.infer.pieces import Piece, Pieces, volume_pieces
 from s5engine.infer.prediction import Pair, Prediction, reaching
 from s5engine.infer.stored import write_box
 from s5engine.infer.taper import Taper, taper_weights
@@ -89,7 +89,7 @@ class PredictedInk:
         self._corner = tuple(
             int(ink[side][0]) - int(prediction.volume[side][0]) for side in ("y", "x")
         )
-        self._pixels = VolumePieces(prediction.volume)
+        self._pixels = volume_pieces(prediction.volume)
         self._mask = None if prediction.mask is None else Pieces(prediction.mask)
 
     def units(self) -> list[Unit]:

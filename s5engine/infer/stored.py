@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 #: Attributes of lazy arrays that say with what means they are computed; a result is the same.
-EXECUTION_ATTRS = ("budget", "threads")
+EXECUTION_ATTRS = ("budget",)
 #: Side of a block of ink that has no blocks of its own, px.
 BLOCK = 1024
 

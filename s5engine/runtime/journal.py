@@ -18,14 +18,14 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from s5engine.atomic import atomic_write, sync_files, sync_folder
-from s5engine.errors import ResumeError, StoreError, afresh
+from s5engine.errors import StoreError
 from s5engine.runtime.attempts import Attempt, begin_attempt, end_attempts
-from s5engine.runtime.file_marks import note_files, whole_files
+from s5engine.runtime.file_marks import note_files, torn_files
 from s5engine.runtime.journal_lines import FORMAT, VERSION, header, parse, whole_lines
-from s5engine.runtime.same_source import check_source
+from s5engine.runtime.same_work import as_json, check_settings
 
-#: Settings that say what people call a thing and where it lies. What it is, others say.
-_SPELLINGS = ("checkpoint", "segment", "source")
+#: All files are whole.
+_NO_ENDS: Mapping[Path, int] = {}
 
 
 class Journal:
@@ -111,7 +111,7 @@ class Journal:
                 files = record.get("files", {})
                 self._units.pop(record["unit"], None)
                 # Else it is done again, as after a power cut.
-                if whole_files(self.path.parent, files):
+                if not torn_files(self.path.parent, files):
                     self._units[record["unit"]] = files
             self._complete = self._complete or record.get("complete") is True
 
@@ -134,7 +134,9 @@ class Journal:
         """Whether all of the work is done."""
         return self._complete
 
-    def finish(self, unit: str, files: Iterable[Path] = (), *, growing: bool = False) -> None:
+    def finish(
+        self, unit: str, files: Iterable[Path] = (), *, ends: Mapping[Path, int] = _NO_ENDS
+    ) -> None:
         """Note that ``unit`` is finished: its data come to the disk first, then its line.
 
         Parameters
@@ -143,8 +145,8 @@ class Journal:
         files : iterable of Path
             What it has written: who goes on later does the unit again if one of them is not there,
             or not as it is now.
-        growing : bool
-            The files are written on by other units: they are not looked at later.
+        ends : mapping of Path to int
+            Of files that other units write on: the byte up to which this unit's data reach.
 
         Raises
         ------
@@ -153,16 +155,16 @@ class Journal:
         """
         with self._lock:
             if unit not in self._units:
-                noted = self._on_disk(files, growing=growing)
+                noted = self._on_disk(files, ends)
                 self._append(_unit_line(unit, noted))
                 self._units[unit] = noted
 
-    def _on_disk(self, files: Iterable[Path], *, growing: bool) -> dict[str, Any]:
+    def _on_disk(self, files: Iterable[Path], ends: Mapping[Path, int]) -> dict[str, Any]:
         """Bring files and their names to the disk, and return what is noted of them."""
         files, folder = [*files], self.path.parent
         try:
             sync_files(files, folder)
-            return {} if growing else note_files(folder, files)
+            return note_files(folder, files, ends)
         except OSError as error:
             raise StoreError(
                 f"{error.filename or folder} cannot be brought to the disk: {error.strerror}.",
@@ -248,61 +250,6 @@ def rewrite(
 
 def _unit_line(unit: str, files: Mapping[str, Any]) -> dict[str, Any]:
     return {"unit": unit, "files": files} if files else {"unit": unit}
-
-
-def as_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings`` as they will read back from a JSON file (tuples become lists)."""
-    result: dict[str, Any] = json.loads(json.dumps(dict(settings)))
-    return result
-
-
-def differing_settings(
-    found: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> dict[str, tuple[Any, Any]]:
-    """Return each key whose values differ, as ``key: (found, wanted)``; a missing one is None."""
-    keys = sorted({*found, *wanted})
-    return {k: (found.get(k), wanted.get(k)) for k in keys if found.get(k) != wanted.get(k)}
-
-
-def check_settings(found: Mapping[str, Any], wanted: Mapping[str, Any], what: str) -> None:
-    """Compare the settings that ``what`` was begun with and those that are asked for now.
-
-    Raises
-    ------
-    ResumeError
-        If they differ; the message names each key with both values.
-    """
-    differing = differing_settings(found, wanted)
-    for name in _SPELLINGS:
-        differing.pop(name, None)
-    if "fingerprint" in differing:
-        check_source(
-            found.get("fingerprint") or {},
-            wanted.get("fingerprint") or {},
-            wanted.get("source", ""),
-            what[:1].lower() + what[1:],
-            afresh(other=", or choose another place"),
-        )
-        del differing["fingerprint"]
-    if differing:
-        listed = "; ".join(_difference(key, *values) for key, values in differing.items())
-        raise ResumeError(
-            f"{what} was begun with other settings: {listed}.",
-            afresh("Use the same settings to go on, choose another place, or start afresh"),
-        )
-
-
-def _difference(key: str, old: Any, new: Any) -> str:
-    """Return what differs as text; of two mappings only the entries that do."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        inner = differing_settings(old, new)
-        return "; ".join(_difference(f"{key} {name}", *values) for name, values in inner.items())
-    return f"{key} was {_short(old)} and is now {_short(new)}"
-
-
-def _short(value: Any, length: int = 200) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _open_locked(path: Path) -> BinaryIO:

@@ -104,7 +104,7 @@ def _is_understood(record: dict[str, Any]) -> bool:
     return (
         isinstance(record.get("unit", ""), str)
         and isinstance(files, dict)
-        and all(isinstance(mark, list) for mark in files.values())
+        and all(isinstance(mark, list) and len(mark) == 3 for mark in files.values())
     )
 
 

@@ -21,7 +21,7 @@ from s5engine.runtime.attempts import Attempt
 from s5engine.runtime.clients import current_client
 from s5engine.runtime.journal import Journal
 
-#: Does a unit's work and returns the files that it wrote, all of them on the disk.
+#: Does a unit's work and returns the files that it wrote; the journal brings them to the disk.
 Work = Callable[[], Sequence[Path]]
 
 
@@ -61,7 +61,8 @@ class _Future(Protocol):
 class _Place(Protocol):
     """Where units are done."""
 
-    at_once: int
+    def at_once(self) -> int:
+        """Return how many may be given out now."""
 
     def submit(self, unit: Unit) -> _Future: ...
 
@@ -102,12 +103,13 @@ def run_units(
             dependents.setdefault(key, []).append(number)
     ready = [number for number, needs in waiting.items() if not needs]
     heapq.heapify(ready)
-    with _place(journal, threads, stop) as place:
+    with _place(journal, threads) as place:
         finished: queue.SimpleQueue[_Future] = queue.SimpleQueue()
         given: dict[_Future, int] = {}
         try:
             while ready or given:
-                while ready and len(given) < place.at_once:
+                most = place.at_once() if ready else 0
+                while ready and len(given) < most:
                     number = heapq.heappop(ready)
                     future = place.submit(todo[number])
                     given[future] = number
@@ -149,22 +151,21 @@ def _drain(
 
 
 @contextmanager
-def _place(journal: Journal, threads: int, stop: Callable[[], None]) -> Iterator[_Place]:
+def _place(journal: Journal, threads: int) -> Iterator[_Place]:
     client = current_client()
     if client is not None:
         yield _Workers(client, journal.attempt())
         return
     with ThreadPoolExecutor(threads, "s5-unit") as pool:
-        try:
-            yield _Threads(pool, threads)
-        except BaseException:
-            stop()
-            raise
+        yield _Threads(pool, threads)
 
 
 class _Threads:
-    def __init__(self, pool: ThreadPoolExecutor, at_once: int) -> None:
-        self._pool, self.at_once = pool, at_once
+    def __init__(self, pool: ThreadPoolExecutor, threads: int) -> None:
+        self._pool, self._threads = pool, threads
+
+    def at_once(self) -> int:
+        return self._threads
 
     def submit(self, unit: Unit) -> _Future:
         return self._pool.submit(_prepare_and_do, unit)
@@ -179,9 +180,12 @@ class _Workers:
 
     def __init__(self, client: Any, attempt: Attempt) -> None:
         self._client, self._attempt = client, attempt
-        known = client.scheduler_info(n_workers=-1)["workers"].values()
-        self.at_once = sum(int(worker["nthreads"]) + 1 for worker in known) or 1
         self._name = uuid.uuid4().hex[:8]
+
+    def at_once(self) -> int:
+        # Anew each time: workers come and go.
+        known = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(int(worker["nthreads"]) + 1 for worker in known) or 1
 
     def submit(self, unit: Unit) -> _Future:
         future: _Future = self._client.submit(

@@ -18,8 +18,8 @@ from s5engine.budget import current_rss
 from s5engine.errors import afresh
 from s5engine.geometry import Box
 from s5engine.runtime.clients import asked_threads
-from s5engine.runtime.journal import Journal, check_settings
-from s5engine.runtime.same_source import check_source
+from s5engine.runtime.journal import Journal
+from s5engine.runtime.same_work import check_settings, check_source
 from s5engine.store.band_plan import BandPlan, choose_split_bands, in_flight, row_bands
 from s5engine.store.band_tasks import Task, Workers, budget_here, find_workers
 from s5engine.store.bands import VolumeBands
@@ -171,10 +171,11 @@ def _pass(job: Job, files: list[PartFile], journal: Journal, *, progress: bool) 
         closing(cut_bands(job.reader, bands)) as done,
     ):
         for y0, y1 in done:
-            growing = [file.temporary for file in files if file.temporary.exists()]
             for token in tokens:
-                journal.finish(unit_of(token, y1), growing, growing=True)
-                growing = []  # all of them are on the disk by now
+                rows = y1 - job.record.rows[0]
+                mine = [file for file in files if file.token == token]
+                ends = {file.temporary: file.end_of(rows, job.dtype) for file in mine}
+                journal.finish(unit_of(token, y1), ends, ends=ends)
             meter.advance(y1 - y0)
     for file in files:
         file.finish()

@@ -14,7 +14,7 @@ from s5engine.address import is_http, local_path, place_of, recorded, shown
 from s5engine.errors import MissingExtraError, StoreError
 from s5engine.foreign import as_attributes
 from s5engine.geometry import take
-from s5engine.runtime.same_source import check_source, content_of
+from s5engine.runtime.same_work import check_source, content_of
 from s5engine.store.axes import label_volume
 from s5engine.store.identity import tail_of
 from s5engine.store.nodes import check_metadata, check_node, open_group, understanding

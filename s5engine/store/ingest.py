@@ -14,13 +14,8 @@ from s5engine.errors import afresh
 from s5engine.geometry import Box
 from s5engine.paths import check_output
 from s5engine.runtime.clients import asked_threads
-from s5engine.runtime.journal import (
-    Journal,
-    as_json,
-    check_settings,
-    discard,
-)
-from s5engine.runtime.same_source import check_source
+from s5engine.runtime.journal import Journal, discard
+from s5engine.runtime.same_work import as_json, check_settings, check_source
 from s5engine.store.band_plan import BandPlan
 from s5engine.store.band_tasks import Workers, budget_here, find_workers
 from s5engine.store.chunk_keys import files_of

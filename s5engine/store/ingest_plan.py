@@ -16,7 +16,7 @@ from s5engine.console import format_seconds, table
 from s5engine.errors import InvalidArgumentError
 from s5engine.geometry import Box, as_box
 from s5engine.runtime.clients import asked_threads
-from s5engine.runtime.journal import as_json
+from s5engine.runtime.same_work import as_json
 from s5engine.store.band_plan import CHUNK, BandPlan, choose_bands, in_flight, row_bands
 from s5engine.store.band_tasks import Workers, budget_here, find_workers
 from s5engine.store.ome import VolumeRecord, ZarrFormat

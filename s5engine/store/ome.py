@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from s5engine.errors import FETCH_AFRESH
 from s5engine.foreign import LONGEST_SIDE, mapping, reading, text, whole, wholes
-from s5engine.runtime.same_source import content_of
+from s5engine.runtime.same_work import content_of
 
 ZarrFormat = Literal[2, 3]
 

@@ -118,6 +118,10 @@ class PartFile:
                 written = os.pwrite(file.fileno(), data, position)
                 data, position = data[written:], position + written
 
+    def end_of(self, rows: int, dtype: np.dtype) -> int:
+        """Return the byte at which so many rows of the part end."""
+        return self.offset + rows * (self.columns[1] - self.columns[0]) * dtype.itemsize
+
     def finish(self) -> None:
         """Give the whole file its name."""
         self.temporary.replace(self.path)

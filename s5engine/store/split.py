@@ -16,7 +16,7 @@ from s5engine.budget import resolve_budget, share_arena
 from s5engine.errors import InvalidArgumentError, S5Error
 from s5engine.geometry import PART_WIDTH, part_columns
 from s5engine.paths import check_output, path_name
-from s5engine.runtime.journal import as_json
+from s5engine.runtime.same_work import as_json
 from s5engine.store.bands import VolumeBands
 from s5engine.store.cut import Job, cut
 from s5engine.store.cut_bands import unwritable

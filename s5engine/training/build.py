@@ -15,7 +15,8 @@ from s5engine.budget import resolve_budget
 from s5engine.console import progress as show_progress
 from s5engine.console import say
 from s5engine.errors import InvalidArgumentError, StoreError
-from s5engine.runtime.journal import Journal, as_json, check_settings
+from s5engine.runtime.journal import Journal
+from s5engine.runtime.same_work import as_json, check_settings
 from s5engine.source.images import check_threshold
 from s5engine.source.mask_rows import Mask, mask_rows
 from s5engine.store.create import make_folder

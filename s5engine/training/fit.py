@@ -28,7 +28,8 @@ from s5engine.errors import (
 )
 from s5engine.foreign import reading
 from s5engine.model.config import NetworkConfig
-from s5engine.runtime.journal import Journal, as_json
+from s5engine.runtime.journal import Journal
+from s5engine.runtime.same_work import as_json
 from s5engine.training.sampling import Split, balance, split_tiles
 from s5engine.training.settings import TrainSettings, make_settings
 from s5engine.training.tileset import Tileset

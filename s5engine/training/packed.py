@@ -106,15 +106,19 @@ def pack_layers(
             slab = read_slab(
                 select_layers(volumes[name], tileset.layers), box, covered, tileset.rules.cell
             )
+            array = group[f"layers/{name}"]
             try:
+                # Zarr reads what is there of shards at far borders, and it may be torn.
+                place = (slice(None), slice(box.y0, box.y1), slice(box.x0, box.x1))
+                for file in files_of(array, place):
+                    file.unlink()
                 if slab is not None:
-                    group[f"layers/{name}"][:, box.y0 : box.y1, box.x0 : box.x1] = slab
+                    array[place] = slab
             except OSError as error:
                 raise StoreError(
                     f"The tileset {tileset.store} cannot be written: {error.strerror or error}.",
                     "Make room, then run the same command to go on.",
                 ) from error
-            array = group[f"layers/{name}"]
             for unit, columns in zip(_units(name, box, side), _columns(box, side), strict=True):
                 place = (slice(None), slice(box.y0, box.y1), columns)
                 journal.finish(unit, files_of(array, place))

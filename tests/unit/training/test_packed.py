@@ -7,6 +7,7 @@ import pytest
 
 import s5engine as s5
 from s5engine.errors import BudgetError, StoreError
+from s5engine.runtime.journal import Journal
 from s5engine.store.check import check_store
 from s5engine.training import packed
 
@@ -139,3 +140,29 @@ def read_tiles(store, segment):
     tileset = s5.open_tileset(store, segment.parts)
     for i in range(len(tileset)):
         tileset[i]
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "zeroed"])
+def test_a_recorded_shard_that_is_damaged_is_packed_again(segment, monkeypatch, damage):
+    monkeypatch.setattr(packed, "_SHARD", 2)
+    monkeypatch.setattr(packed, "current_rss", lambda: 0)
+    real, files = Journal.finish, []
+
+    def finish(journal, unit, given=(), **how):
+        real(journal, unit, given, **how)
+        files.extend(given)
+        if len(files) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "finish", finish)
+        with pytest.raises(KeyboardInterrupt):
+            segment.build(packed=True, layers=range(5, 9))
+    data = files[1].read_bytes()
+    if damage == "removed":
+        files[1].unlink()
+    else:
+        end = b"" if damage == "cut" else bytes(len(data) // 2)
+        files[1].write_bytes(data[: len(data) - (len(end) or 1)] + end)
+    segment.build(packed=True, layers=range(5, 9))
+    assert files[1].read_bytes() == data
