@@ -63,23 +63,25 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
-def sync_files(files: Iterable[Path], root: Path) -> None:
-    """Have files on the disk, then the names that lead to them from ``root``.
+def sync_files(files: Iterable[Path], known: set[Path]) -> None:
+    """Have files on the disk, then their names, and those of folders that lead to them.
 
     Parameters
     ----------
     files : iterable of Path
-        Whole files below ``root``.
-    root : Path
-        A folder that is on the disk itself.
+        Whole files.
+    known : set of Path
+        Folders whose own names are on the disk; those that are brought there are added.
     """
     folders: dict[Path, None] = {}
     for file in files:
         _sync(file)
-        for folder in file.parents:
+        folder = file.parent
+        folders[folder] = None
+        while folder not in known:
+            known.add(folder)
+            folder = folder.parent
             folders[folder] = None
-            if folder == root:
-                break
     for folder in folders:
         sync_folder(folder)
 
@@ -95,7 +97,7 @@ def sync_tree(folder: Path) -> None:
 
 def sync_files_in(folder: Path) -> None:
     """Have the files right in a folder on the disk, such as the metadata of a store."""
-    sync_files([path for path in folder.iterdir() if path.is_file()], folder)
+    sync_files([path for path in folder.iterdir() if path.is_file()], {folder})
 
 
 def sync_folder(folder: Path) -> None:

@@ -66,7 +66,8 @@ def known(array: xr.DataArray, origin: object, kind: type[Known] = Known) -> Kno
 def origin_of(array: xr.DataArray, kind: type[Origin]) -> Origin | None:
     """Return the origin of an array or of a crop of one; None if it is computed from it.
 
-    Nor if it was changed in place since. Which part of its origin an array is, its coordinates say.
+    Nor if it was changed in place since. Which part of its origin an array is, its coordinates say:
+    `isel` also turns it and leaves pixels out, see `is_box`.
     """
     note: _Note | None = getattr(array, "_note", None)
     if note is None or getattr(array.data, "name", None) != note.name:
@@ -76,6 +77,13 @@ def origin_of(array: xr.DataArray, kind: type[Origin]) -> Origin | None:
         np.array_equal(values, note.places[dim]) for dim, values in places.items()
     )
     return note.origin if same and isinstance(note.origin, kind) else None
+
+
+def is_box(array: xr.DataArray) -> bool:
+    """Whether an array's rows and columns follow each other: none is left out, none turned."""
+    return all(
+        array.sizes[side] > 0 and bool((np.diff(array[side].values) == 1).all()) for side in "yx"
+    )
 
 
 def _places(array: xr.DataArray) -> dict[Hashable, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from s5engine.geometry import AxisBlocks, TileAxis
 from s5engine.infer.taper import Taper
 from s5engine.infer.tiles import STATISTICS, TileTask, owned
-from s5engine.known import Known, known, origin_of
+from s5engine.known import Known, is_box, known, origin_of
 from s5engine.store.identity import pixels_identity
 
 if TYPE_CHECKING:
@@ -149,13 +149,16 @@ def predicted(array: xr.DataArray, prediction: Prediction | None) -> xr.DataArra
 
 
 def is_as_blended(array: xr.DataArray) -> bool:
-    """Whether an array is what `blend` or `predict_tiles` gave, or a crop of it."""
-    return prediction_of(array) is not None or origin_of(array, _Stored) is not None
+    """Whether ink is what `blend` gave, or a crop of it."""
+    return prediction_of(array) is not None or (
+        origin_of(array, _Stored) is not None and is_box(array)
+    )
 
 
 def prediction_of(array: xr.DataArray) -> Prediction | None:
-    """Return what an array was predicted from, if it is that, or a crop of it, and nothing else."""
-    return origin_of(array, Prediction)
+    """Return what tiles or ink were predicted from, if they are that, or a crop of it."""
+    found = origin_of(array, Prediction)
+    return found if found is None or "y" not in array.dims or is_box(array) else None
 
 
 def blended_as(tiles: xr.DataArray, taper: Taper, statistic: str) -> Prediction | None:

@@ -49,6 +49,7 @@ class Journal:
         self._file = file
         self._units: dict[str, dict[str, Any]] = {}
         self._complete = False
+        self._known = {path.parent}
         self._lock = threading.Lock()
         self._attempt: Attempt | None = None
 
@@ -163,7 +164,7 @@ class Journal:
         """Bring files and their names to the disk, and return what is noted of them."""
         files, folder = [*files], self.path.parent
         try:
-            sync_files(files, folder)
+            sync_files(files, self._known)
             return note_files(folder, files, ends)
         except OSError as error:
             raise StoreError(

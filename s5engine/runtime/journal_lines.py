@@ -78,7 +78,7 @@ def header(path: Path, told: dict[str, Any]) -> dict[str, Any]:
     if told.get("version") != VERSION:
         raise StoreError(
             f"The journal {path} has version {told.get('version')}, not {VERSION}.",
-            "It was written by another version of s5engine: use that one, or start afresh.",
+            afresh("It was written by another version of s5engine: use that one, or start afresh"),
         )
     return settings
 

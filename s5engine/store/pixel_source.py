@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from s5engine.known import known, origin_of
+from s5engine.known import is_box, known, origin_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -86,8 +86,7 @@ def source_of(volume: xr.DataArray) -> PixelSource | None:
 
 def _is_regular(volume: xr.DataArray) -> bool:
     """Whether rows and columns follow each other, and no layer is there twice."""
-    sides = (volume.sizes[side] and (np.diff(volume[side].values) == 1).all() for side in "yx")
-    return all(sides) and len({*volume.layer.values.tolist()}) == volume.sizes["layer"]
+    return is_box(volume) and len({*volume.layer.values.tolist()}) == volume.sizes["layer"]
 
 
 def ready(source: PixelSource) -> PixelSource:

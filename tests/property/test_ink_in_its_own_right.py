@@ -98,6 +98,12 @@ def test_a_result_of_another_array_is_never_returned_200(
     check(first, second)
 
 
+@pytest.mark.graphs
+@pytest.mark.parametrize("verb", sorted(VERBS))
+def test_each_verb_gives_its_own_values(verb: str) -> None:
+    check(("texture", [verb]), ("texture", ["crop", verb]))
+
+
 PAIRS = [
     (["half"], ["most"]),
     pytest.param(["clipped low"], ["clipped high"], marks=pytest.mark.graphs),
