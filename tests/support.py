@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -47,11 +49,21 @@ def noise(shape: tuple[int, int, int], seed: int = 0, dtype: type = np.uint8) ->
     return np.random.default_rng(seed).integers(0, top, shape, dtype=dtype)
 
 
+#: Whether dask makes arrays of expressions, not of graphs.
+EXPRESSIONS = bool(os.environ.get("DASK_ARRAY__QUERY_PLANNING"))
+_NUMBERS = itertools.count()
+
+
 class Counter:
     """A stand-in network that counts the tiles it is given."""
 
-    def __init__(self, answer: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(
+        self, answer: Callable[[torch.Tensor], torch.Tensor], number: int | None = None
+    ) -> None:
         self.tiles = 0
+        # Equal expressions of dask are one object, with the network of the first of them: a number
+        # tells counters apart.
+        self.number = next(_NUMBERS) if number is None and EXPRESSIONS else number
         self._answer = answer
         self._lock = threading.Lock()
 
@@ -60,8 +72,8 @@ class Counter:
             self.tiles += len(tiles)
         return self._answer(tiles)
 
-    def __reduce__(self) -> tuple[type[Counter], tuple[object]]:
-        return Counter, (self._answer,)
+    def __reduce__(self) -> tuple[type[Counter], tuple[object, ...]]:
+        return Counter, (self._answer, self.number)
 
 
 def texture(tiles: torch.Tensor) -> torch.Tensor:

@@ -106,27 +106,32 @@ def check_all(disk: Disk, name: str, moments: int) -> int:
     return seen
 
 
-def model_and_ink(counter_at: list[Counter]) -> xr.DataArray:
+def model_and_ink(counter_at: list[Counter], width: int) -> xr.DataArray:
     model, counter = counting_model()
     counter_at.append(counter)
-    volume = volume_of(noise((16, 200, 3300)))
+    volume = volume_of(noise((16, 200, width)))
     return s5.predict_ink(volume, model, windows=[0], stride=64, tta=0)
 
 
-def test_a_run_loses_no_recorded_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("width", "moments"), [(700, 40), pytest.param(3300, 200, marks=pytest.mark.slow)]
+)
+def test_a_run_loses_no_recorded_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, moments: int
+) -> None:
     monkeypatch.setattr(memory, "BLOCK_SIZES", (64,))
     counters: list[Counter] = []
     root = tmp_path / "disk"
     root.mkdir()
     disk = Disk(root, monkeypatch)
-    whole = s5.write_run(model_and_ink(counters), root / "run", progress=False)
-    assert len(disk.moments) >= 200
-    assert check_all(disk, "run/progress.jsonl", 200) > 10_000
+    whole = s5.write_run(model_and_ink(counters, width), root / "run", progress=False)
+    assert len(disk.moments) >= moments
+    assert check_all(disk, "run/progress.jsonl", moments) > moments * moments / 4
     expected = whole.ink.values
     for number in (3, len(disk.moments) // 2, len(disk.moments) - 2):
         place = disk.left(number, tmp_path / f"on-{number}")
         done = [u for u in units_of(place / "run/progress.jsonl") if u.startswith("predict")]
-        run = s5.write_run(model_and_ink(counters), place / "run", progress=False)
+        run = s5.write_run(model_and_ink(counters, width), place / "run", progress=False)
         np.testing.assert_array_equal(run.ink.values, expected)
         assert counters[-1].tiles <= counters[0].tiles - len(done)
 

@@ -87,8 +87,6 @@ def blocked(size: int) -> Any:
     return patch
 
 
-# Equal expressions are one object, with the network and the counter of the first of them.
-@pytest.mark.graphs
 @settings(max_examples=30, deadline=None)
 @given(jobs())
 def test_ink_is_bitwise_that_of_one_pass_and_each_active_tile_runs_once(

@@ -91,8 +91,6 @@ class StoppedError(Exception):
     """Stands for a kill."""
 
 
-# Equal expressions are one object, with the network and the counter of the first of them.
-@pytest.mark.graphs
 @pytest.mark.parametrize("moment", [1, 20, 50])
 def test_a_stopped_run_goes_on_without_running_a_block_again(tmp_path: Path, moment: int) -> None:
     model, counter = counting_model()

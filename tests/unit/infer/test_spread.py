@@ -160,8 +160,6 @@ def test_a_corner_stores_only_its_blocks(tmp_path: Path) -> None:
     assert np.isfinite(run.spread.values[0, 0, 0]).all()
 
 
-# Equal expressions are one object, with the network of the first of them.
-@pytest.mark.graphs
 def test_skipped_tiles_have_no_spread_and_bad_answers_are_told() -> None:
     mask = np.zeros((200, 330), bool)
     mask[:40, :40] = True
